@@ -1,0 +1,189 @@
+//! Waiting for any IO of the pool (`pgaio_wref_wait`, `pgaio_wref_check_done`,
+//! `pgaio_io_was_recycled`).
+//!
+//! Performs what [`Waiter`] decides. No sleep is longer than one slice ([`SLICE_NS`]); at the end of
+//! each the locks of owner and completer are probed, so that a death leaves nobody asleep (L9).
+//! Without a death no wake-up depends on a slice. Invariants: S6, S7, S10, S11, L3, L4, L6.
+
+use super::words::{At, Move};
+use super::{Context, Drive, Embed, Error, Shared};
+use crate::decide::waiter::{Action, Look, Observation, Verdict, Waiter, look};
+use crate::ids::{Generation, HandleId, WaitRef};
+use crate::outcome::RawResult;
+use crate::platform::{EventCount, Field, Platform, SLICE_NS, SlotLocks};
+use crate::site::Site;
+use crate::state::{Event, Role, State, Word};
+
+const ADD_WAITER: &[Event] = &[Event::AddWaiter];
+
+/// How a wait ended, for the caller.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Waited {
+    /// The IO is over, and its handle has not been used again.
+    Done,
+    /// The IO is over (or was released without being executed); its handle has been used again,
+    /// so that nobody but its issuer can learn its result.
+    Recycled,
+    /// The time is over; the IO goes on.
+    TimedOut,
+}
+
+impl<'a, E: Embed> Context<'a, E> {
+    /// One look, without blocking: `None` if it is not over.
+    ///
+    /// # Errors
+    /// A reference of another pool, to no handle.
+    #[inline(always)]
+    pub fn glance(&self, reference: WaitRef) -> Result<Option<Waited>, Error> {
+        let at = self.at_reference(reference)?;
+        Ok(match look(at.load(Site::CheckLook), reference.generation()) {
+            Look::Done => Some(Waited::Done),
+            Look::Recycled => Some(Waited::Recycled),
+            Look::Pending | Look::Stale => None,
+        })
+    }
+
+    /// Waits until the IO is over or the clock passes `deadline_ns`. `submit` submits what the
+    /// caller has staged and says whether there was anything: it is called before every sleep (L3).
+    ///
+    /// # Errors
+    /// A reference of another pool, to no handle, to an IO that was never handed out, or to the
+    /// caller's own handed-out handle. Inside a callback.
+    pub(crate) fn wait_with(
+        &self,
+        reference: WaitRef,
+        deadline_ns: Option<u64>,
+        mut submit: impl FnMut() -> Result<bool, Error>,
+    ) -> Result<Waited, Error> {
+        self.outside_callback()?;
+        let at = self.at_reference(reference)?;
+        let own = self.shared.owner(reference.handle()) == Some(self.me);
+        let mut machine = Waiter::start(reference.generation(), own);
+        let (mut action, mut ticket) = (Action::Read, 0);
+        loop {
+            let saw = match action {
+                Action::Read => Observation::Word(at.load(Site::WaitLook)),
+                Action::SubmitStaged => {
+                    submit()?;
+                    Observation::Submitted
+                }
+                Action::TakeTicket => {
+                    ticket = at.handle.count.ticket();
+                    Observation::Ticket
+                }
+                Action::Announce(word) => Observation::Announced(announce(at, word)),
+                Action::Drive(word) => {
+                    let look_again = submit()? || self.drive(at.id, word);
+                    Observation::Driven { look_again }
+                }
+                Action::Sleep => sleep(at, ticket, deadline_ns),
+                Action::Probe(word) => {
+                    self.probe(at.id, word);
+                    Observation::Probed
+                }
+                Action::Return(verdict) => return verdict_for(reference, verdict),
+            };
+            action = machine.next(saw);
+        }
+    }
+
+    /// [`Self::wait_with`] for a participant that issues nothing.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn wait(&self, reference: WaitRef, deadline_ns: Option<u64>) -> Result<Waited, Error> {
+        self.wait_with(reference, deadline_ns, || Ok(false))
+    }
+
+    /// Polls the method, then looks: whether the IO is over. Never blocks (L6).
+    ///
+    /// # Errors
+    /// As [`Self::glance`]. Inside a callback.
+    pub fn check_done(&self, reference: WaitRef) -> Result<bool, Error> {
+        self.outside_callback()?;
+        if self.glance(reference)?.is_some() {
+            return Ok(true);
+        }
+        let at = self.at_reference(reference)?;
+        let word = at.load(Site::CheckLook);
+        let mut deliver = |id, generation, raw| self.deliver(id, generation, raw);
+        if word.state() == State::Submitted && self.drive.poll(at.id, word, &mut deliver) {
+            return Ok(self.glance(reference)?.is_some());
+        }
+        Ok(false)
+    }
+
+    /// A completion from a queue of this process.
+    fn deliver(&self, id: HandleId, generation: Generation, raw: RawResult) {
+        // A completion for a handle that is not SUBMITTED at this generation is dropped: the
+        // result says so, and there is nobody else to tell.
+        let _dropped = self.complete((id, generation), raw, Role::Completer(self.me));
+    }
+
+    fn drive(&self, id: HandleId, word: Word) -> bool {
+        if word.state() != State::Submitted || word.is_sync() {
+            return false;
+        }
+        self.drive.drive(id, word, &mut |id, generation, raw| self.deliver(id, generation, raw))
+    }
+
+    /// After a slice: if owner or completer are dead, recover them as far as possible. What that
+    /// brings shows at the next look.
+    fn probe(&self, id: HandleId, word: Word) {
+        for slot in [self.shared.owner(id), word.completer()].into_iter().flatten() {
+            if slot != self.me && self.drive.is_free(slot) {
+                let _seen_at_next_look = self.recover(slot);
+            }
+        }
+    }
+}
+
+fn announce<P: Platform>(at: At<'_, P>, word: Word) -> bool {
+    let change = Move { site: Site::AddWaiter, events: ADD_WAITER, role: Role::Waiter };
+    at.try_change(word, change).is_ok()
+}
+
+fn sleep<P: Platform>(at: At<'_, P>, ticket: u32, deadline_ns: Option<u64>) -> Observation {
+    let Some(deadline) = deadline_ns else {
+        return Observation::Slept {
+            how: at.handle.count.sleep(ticket, SLICE_NS),
+            deadline_passed: false,
+        };
+    };
+    let left = deadline.saturating_sub(P::now_ns());
+    let how = at.handle.count.sleep(ticket, left.min(SLICE_NS));
+    Observation::Slept { how, deadline_passed: P::now_ns() >= deadline }
+}
+
+fn verdict_for(reference: WaitRef, verdict: Verdict) -> Result<Waited, Error> {
+    match verdict {
+        Verdict::Done => Ok(Waited::Done),
+        Verdict::Recycled => Ok(Waited::Recycled),
+        Verdict::TimedOut => Ok(Waited::TimedOut),
+        Verdict::NoSuchIo => Err(Error::NoSuchIo(reference)),
+        Verdict::WouldWaitForItself => Err(Error::WouldWaitForItself(reference)),
+    }
+}
+
+/// The result of an IO that is over, for a process that is not its issuer: `None` if it is not over
+/// or its handle was used again meanwhile. Shared callbacks have spoken, local ones have not.
+impl<E: Embed> Context<'_, E> {
+    /// See above; never blocks.
+    ///
+    /// # Errors
+    /// As [`Self::glance`].
+    pub fn foreign_outcome(
+        &self,
+        reference: WaitRef,
+    ) -> Result<Option<crate::outcome::Outcome>, Error> {
+        let at = self.at_reference(reference)?;
+        if look(at.load(Site::ViewLook), reference.generation()) != Look::Done {
+            return Ok(None);
+        }
+        let outcome = crate::outcome::Outcome::from_packed(at.handle.outcome.peek());
+        E::P::fence(Site::ViewFence);
+        let again = at.load(Site::ViewAgain);
+        Ok((look(again, reference.generation()) == Look::Done).then_some(outcome))
+    }
+}

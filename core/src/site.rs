@@ -1,0 +1,189 @@
+//! Every atomic access of the protocol, by name: what it is, its ordering, what it publishes or
+//! acquires, and its partner.
+//!
+//! An access that is not in this list does not exist: [`crate::platform`] takes a [`Site`] and
+//! nothing else, and clippy refuses the type `Ordering` outside of this module and the platforms.
+//! The model weakens the sites one at a time to Relaxed; a site that survives is Relaxed already,
+//! with the reason given here. No access is SeqCst: every handshake of a store with a later load
+//! is a read-modify-write on one word.
+
+#![expect(clippy::disallowed_types, reason = "this is the one place where orderings are chosen")]
+
+use core::sync::atomic::Ordering;
+
+/// What kind of access a site is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// A load.
+    Load,
+    /// A store.
+    Store,
+    /// A swap, an addition, or a compare-exchange.
+    Update,
+    /// A fence.
+    Fence,
+}
+
+macro_rules! sites {
+    ($($(#[doc = $meaning:literal])+ $name:ident: $access:ident $ordering:ident, partner $partner:literal;)+) => {
+        /// The name of one atomic access of the protocol.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[repr(u8)]
+        pub enum Site {
+            $($(#[doc = $meaning])+ #[doc = concat!("\n\n", stringify!($access), ", ", stringify!($ordering), ". Partner: ", $partner, ".")] $name,)+
+        }
+
+        impl Site {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The ordering of this access in production.
+            #[inline(always)]
+            #[must_use]
+            pub const fn ordering(self) -> Ordering {
+                match self { $(Self::$name => Ordering::$ordering,)+ }
+            }
+
+            /// What kind of access it is.
+            #[must_use]
+            pub const fn access(self) -> Access {
+                match self { $(Self::$name => Access::$access,)+ }
+            }
+
+            /// What it publishes or acquires; for a Relaxed site, why that is enough.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($meaning,)+),)+ }
+            }
+
+            /// The access it pairs with.
+            #[must_use]
+            pub const fn partner(self) -> &'static str {
+                match self { $(Self::$name => $partner,)+ }
+            }
+
+            /// Its name.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)+ }
+            }
+        }
+    };
+}
+
+sites! {
+    /// IDLE at the first generation, in a segment that nobody else has opened yet. Relaxed: the
+    /// pool is published by other means, after it.
+    Initialise: Store Relaxed, partner "none";
+    /// IDLE → HANDED_OUT. Passes on what the reclaim before it had acquired, so that a waiter of
+    /// the previous generation who sees this word sees that IO's effects (S7, R8).
+    HandOut: Store Release, partner "WaitLook, CheckLook (recycled)";
+    /// Before the first payload store of a new generation, after HandOut: a viewer that sees such a
+    /// store also sees the new word at its second look (S9).
+    FieldsFence: Fence Release, partner "ViewFence";
+    /// HANDED_OUT → IDLE. Publishes what the issuer did before it gave the IO up.
+    ReleaseHandle: Update Release, partner "WaitLook, CheckLook (recycled)";
+    /// HANDED_OUT → DEFINED. Publishes the request to viewers.
+    Define: Update Release, partner "ViewLook";
+    /// DEFINED → STAGED. Relaxed: it publishes nothing of its own, and as a read-modify-write it
+    /// continues the release sequence of Define.
+    Stage: Update Relaxed, partner "none";
+    /// DEFINED or STAGED → COMPLETED_IO. Publishes the raw result to whoever takes over.
+    Abandon: Update Release, partner "TakeOver";
+    /// STAGED → SUBMITTED. Publishes the request, and what stage callbacks did, to the executor.
+    Submit: Update Release, partner "Claim, CompleteIo";
+    /// HANDED_OUT → SUBMITTED in one step. Publishes the request to executors and viewers.
+    Start: Update Release, partner "Claim, CompleteIo, ViewLook";
+    /// A worker's claim. Acquires the request.
+    Claim: Update Acquire, partner "Submit, Start";
+    /// Takes back a dead claimer's claim. Relaxed: the hint bit set before it is announced by the
+    /// doorbell, and the release sequence of Submit goes on.
+    Unclaim: Update Relaxed, partner "none";
+    /// Before a completer's store of the packed result, after CompleteIo, Abandon or TakeOver: the
+    /// issuer's FieldsFence does not order another thread's stores. Whoever sees the result of a
+    /// generation while peeking for the one before also sees the new word at the second look (S9).
+    OutcomeFence: Fence Release, partner "ViewFence";
+    /// Before the compare-exchange of CompleteIo. Relaxed: a guess that the exchange verifies.
+    CompleteLook: Load Relaxed, partner "none";
+    /// SUBMITTED → COMPLETED_IO. Acquires the request, where there was no claim; publishes the raw
+    /// result to whoever takes over.
+    CompleteIo: Update AcqRel, partner "Submit, Start; TakeOver";
+    /// A recoverer becomes the completer. Acquires request and raw result.
+    TakeOver: Update Acquire, partner "CompleteIo, Abandon";
+    /// COMPLETED_IO → COMPLETED_SHARED, the completer's last access to the handle but the post
+    /// (S5). Publishes the packed result and all that the shared callbacks did (S7).
+    Publish: Update Release, partner "WaitLook, CheckLook, ScanLook";
+    /// SUBMITTED → COMPLETED_SHARED in one step, in place. Publishes the same as Publish.
+    FinishInPlace: Update Release, partner "WaitLook, CheckLook, ScanLook";
+    /// COMPLETED_SHARED → COMPLETED_LOCAL. A plain store would end Publish's release sequence;
+    /// Release passes on what the issuer acquired at its look.
+    Localise: Store Release, partner "WaitLook, CheckLook";
+    /// COMPLETED_LOCAL → IDLE, generation + 1. As Localise, for waiters who see recycled.
+    Reclaim: Store Release, partner "WaitLook, CheckLook (recycled)";
+    /// COMPLETED_SHARED → IDLE, generation + 1, in one step. As Reclaim.
+    Retire: Store Release, partner "WaitLook, CheckLook (recycled)";
+    /// A recoverer's reclaim for a dead issuer. Relaxed: a read-modify-write that continues the
+    /// release sequence of Publish; it has nothing of its own to publish.
+    Bury: Update Relaxed, partner "none";
+    /// A waiter announces itself. Relaxed: Publish sees the bit on the same word or the waiter's
+    /// exchange fails; the data is acquired by the look after the sleep.
+    AddWaiter: Update Relaxed, partner "none";
+    /// A waiter looks. Acquires the effects of the IO when it is over or recycled (S7).
+    WaitLook: Load Acquire, partner "Publish, FinishInPlace, Localise, Reclaim, Retire, HandOut";
+    /// check_done looks. Acquires the same as WaitLook.
+    CheckLook: Load Acquire, partner "Publish, FinishInPlace, Localise, Reclaim, Retire, HandOut";
+    /// The issuer looks for completed IO in its in-flight list. Acquires the packed result (B1).
+    ScanLook: Load Acquire, partner "Publish, FinishInPlace";
+    /// The issuer looks at a word that only it changes (but for WAITERS). Relaxed: it reads its own
+    /// last write or that with WAITERS added.
+    OwnLook: Load Relaxed, partner "none";
+    /// A recoverer looks. Acquires what the dead had published.
+    RecoverLook: Load Acquire, partner "every Release site of the word";
+    /// A viewer's first look. Acquires the payload of the state it sees (S9).
+    ViewLook: Load Acquire, partner "Define, Start, Publish, FinishInPlace";
+    /// Between a viewer's payload reads and its second look.
+    ViewFence: Fence Acquire, partner "FieldsFence, OutcomeFence";
+    /// A viewer's second look. Relaxed: ordered by ViewFence.
+    ViewAgain: Load Relaxed, partner "none (ViewFence)";
+    /// A sleeper's ticket. If it sees a post, the look after it must see what was posted for.
+    CountTicket: Load Acquire, partner "CountPost";
+    /// A post. After the change it announces.
+    CountPost: Update Release, partner "CountTicket";
+    /// A look at a slot's word. Acquires the identity of an active slot.
+    SlotLook: Load Acquire, partner "SlotActivate, SlotFree";
+    /// A slot becomes active. Publishes the identity of its process.
+    SlotActivate: Store Release, partner "SlotLook";
+    /// A slot becomes free, pristine. Publishes that all its handles are idle (S19).
+    SlotFree: Store Release, partner "SlotLook";
+    /// A look at a lease word. Relaxed: a guess that the exchange verifies.
+    LeaseLook: Load Relaxed, partner "none";
+    /// Free → Owned. Acquires that the former holder is done with it.
+    LeaseTake: Update Acquire, partner "LeaseFree, LeaseRecover";
+    /// Owned → InIo and back, by the owner. Relaxed: the hand-over to the executor is the state
+    /// word's.
+    LeaseLend: Store Relaxed, partner "none";
+    /// Owned → Owned with a new sequence: the token is made. Publishes the bytes.
+    LeaseOffer: Update Release, partner "LeaseAdopt";
+    /// Owned by the giver → Owned by the adopter. Acquires the bytes.
+    LeaseAdopt: Update Acquire, partner "LeaseOffer";
+    /// Owned → Free. Publishes that the owner is done with it.
+    LeaseFree: Update Release, partner "LeaseTake";
+    /// A dead owner's lease → Free. Publishes that recovery is done with it.
+    LeaseRecover: Update Release, partner "LeaseTake";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString as _;
+
+    #[test]
+    fn every_ordered_site_names_a_partner_and_every_relaxed_one_a_reason() {
+        for &site in Site::ALL {
+            let relaxed = site.ordering() == Ordering::Relaxed;
+            assert_ne!(site.ordering(), Ordering::SeqCst, "{}", site.name());
+            assert_eq!(relaxed, site.partner().starts_with("none"), "{}", site.name());
+            assert_eq!(relaxed, site.meaning().to_string().contains("Relaxed:"), "{}", site.name());
+        }
+    }
+}
