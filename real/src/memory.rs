@@ -1,0 +1,501 @@
+//! Memory that IO reads and writes: frames of the segment, regions of the application's own, local
+//! buffers.
+//!
+//! Memory is given to an IO by value and comes back with the completion, so that nobody touches it
+//! while the kernel may (S24), whatever is dropped early. Bytes that other processes may write are
+//! never behind a reference: they are copied in and out.
+//!
+//! | kind | reachable by | who may use it |
+//! |---|---|---|
+//! | [`Frame`] | every process of the pool | whoever its lease word names; handed over as a [`FrameToken`] |
+//! | [`RegionSlice`] | every process that has the region | the application excludes |
+//! | [`AlignedBuf`] | the issuer | its owner |
+//!
+//! Checked by: `tests/tests/memory.rs`; compile-fail tests "a buffer lent twice".
+
+use crate::aligned::AlignedBuf;
+use crate::platform::Production;
+use crate::region::RegionSlice;
+use crate::segment::Segment;
+use crate::sys::io::IoVec;
+use handfast_core::handle::{Iovec, Place};
+use handfast_core::ids::{Generation, HandleId, ProcessSlot};
+use handfast_core::lease::LeaseWord;
+use handfast_core::platform::Atomic64 as _;
+use handfast_core::protocol::{Shared as _, lease};
+use handfast_core::site::Site;
+use std::ptr::NonNull;
+
+/// The region number of memory that only its process can reach.
+pub(crate) const LOCAL_REGION: u32 = 0;
+/// The region number of the segment's frames.
+pub(crate) const FRAME_REGION: u32 = 1;
+
+/// Index of a frame in its pool.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct FrameId(pub u32);
+
+/// Why memory cannot be used as asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MemoryError {
+    /// Outside of the buffer.
+    #[error("bytes {at} to {at}+{len} are not inside of a buffer of {size} bytes")]
+    OutOfBounds {
+        /// First byte.
+        at: usize,
+        /// How many.
+        len: usize,
+        /// The buffer's size.
+        size: usize,
+    },
+    /// There is no such frame.
+    #[error("there is no frame {0}: the pool has {1}")]
+    NoSuchFrame(u32, u32),
+    /// The frame was adopted, freed or recovered since.
+    #[error("frame {0} is not this owner's any more: its process detached, or its token was used")]
+    Lost(u32),
+    /// Of another pool.
+    #[error("the file or buffer belongs to another pool: use it with the pool that made it")]
+    OtherPool,
+    /// More than one IO can carry.
+    #[error("{0} bytes are too many for one IO: the limit is {1}")]
+    TooLong(u64, u64),
+}
+
+/// A frame of the segment that this process owns. Dropping it frees it.
+///
+/// It does not outlive its process's attachment: after a detach every access is
+/// [`MemoryError::Lost`].
+pub struct Frame<'pool> {
+    segment: &'pool Segment,
+    index: u32,
+    len: usize,
+    owned: LeaseWord,
+}
+
+impl<'pool> Frame<'pool> {
+    /// Takes a free frame, looking from `hint` on; `None` if all are taken.
+    pub(crate) fn take(
+        segment: &'pool Segment,
+        holder: (ProcessSlot, u32),
+        hint: &mut u32,
+    ) -> Option<Self> {
+        let words = segment.frame_words();
+        let start = usize::try_from(*hint).ok()? % words.len().max(1);
+        let order = (start..words.len()).chain(0..start);
+        for (index, word) in order.filter_map(|index| Some((index, words.get(index)?))) {
+            if let Some(owned) = lease::take(word, holder.0, holder.1) {
+                let index = u32::try_from(index).ok()?;
+                *hint = index + 1;
+                return Some(Self { segment, index, len: segment.frame_size(), owned });
+            }
+        }
+        None
+    }
+
+    /// Takes over what another process offered.
+    pub(crate) fn adopt(
+        segment: &'pool Segment,
+        holder: (ProcessSlot, u32),
+        token: FrameToken,
+    ) -> Result<Self, MemoryError> {
+        let frames = segment.facts().config.frames();
+        let word = segment.frame_words().get(token.index as usize);
+        let word = word.ok_or(MemoryError::NoSuchFrame(token.index, frames))?;
+        if token.pool != segment.tag().0 {
+            return Err(MemoryError::OtherPool);
+        }
+        let owned = lease::adopt(word, LeaseWord::from_raw(token.word), holder.0, holder.1);
+        let owned = owned.ok_or(MemoryError::Lost(token.index))?;
+        Ok(Self { segment, index: token.index, len: segment.frame_size(), owned })
+    }
+
+    /// Its index: any process can read it by this ([`crate::Pool::copy_from_frame`]).
+    #[must_use]
+    pub fn id(&self) -> FrameId {
+        FrameId(self.index)
+    }
+
+    /// Bytes that an IO with this frame transfers: the frame size unless [`Self::set_len`] said less.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether an IO with it would transfer nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Limits the next IOs to the first `len` bytes.
+    ///
+    /// # Errors
+    /// [`MemoryError::OutOfBounds`] above the frame size.
+    pub fn set_len(&mut self, len: usize) -> Result<(), MemoryError> {
+        let size = self.segment.frame_size();
+        if len > size {
+            return Err(MemoryError::OutOfBounds { at: 0, len, size });
+        }
+        self.len = len;
+        Ok(())
+    }
+
+    /// Copies bytes into the frame.
+    ///
+    /// # Errors
+    /// [`MemoryError::OutOfBounds`], [`MemoryError::Lost`].
+    pub fn copy_from_slice(&mut self, at: usize, bytes: &[u8]) -> Result<(), MemoryError> {
+        let to = self.bytes(at, bytes.len())?;
+        // SAFETY: `bytes()` checked that the destination lies inside of the frame, which is mapped
+        // for as long as `segment` lives; the source is a slice. They cannot overlap: no reference
+        // to the segment's bytes exists.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to.as_ptr(), bytes.len()) };
+        Ok(())
+    }
+
+    /// Copies bytes out of the frame.
+    ///
+    /// # Errors
+    /// [`MemoryError::OutOfBounds`], [`MemoryError::Lost`].
+    pub fn copy_to_slice(&self, at: usize, out: &mut [u8]) -> Result<(), MemoryError> {
+        self.bytes(at, out.len())?;
+        copy_from_frame(self.segment, self.id(), at, out)
+    }
+
+    fn word(&self) -> Option<&'pool crate::platform::Word64> {
+        self.segment.frame_words().get(self.index as usize)
+    }
+
+    /// Whether the lease is still this one's.
+    #[inline(always)]
+    fn check_owned(&self) -> Result<(), MemoryError> {
+        let now = self.word().map(|word| word.load(Site::LeaseLook));
+        let mine = now == Some(self.owned.raw()) && !self.segment.is_forked();
+        if mine { Ok(()) } else { Err(MemoryError::Lost(self.index)) }
+    }
+
+    fn bytes(&self, at: usize, len: usize) -> Result<NonNull<u8>, MemoryError> {
+        self.check_owned()?;
+        frame_bytes(self.segment, self.id(), at, len)
+    }
+
+    /// Offers the frame, with its bytes, to the process that is given the token. If nobody adopts
+    /// it, it is freed when this process detaches or is recovered.
+    ///
+    /// # Errors
+    /// [`MemoryError::Lost`].
+    pub fn hand_over(self) -> Result<FrameToken, MemoryError> {
+        let offered = self.word().and_then(|word| lease::offer(word, self.owned));
+        let word = offered.ok_or(MemoryError::Lost(self.index))?.raw();
+        let token = FrameToken { pool: self.segment.tag().0, index: self.index, word };
+        // The lease is in the token now; dropping the frame would free nothing, since the word has
+        // changed, but the intent is plainer this way.
+        std::mem::forget(self);
+        Ok(token)
+    }
+
+    #[inline(always)]
+    fn lend(&self, io: (HandleId, Generation)) {
+        if let Some(word) = self.word() {
+            lease::lend(word, self.owned, io);
+        }
+    }
+
+    #[inline(always)]
+    fn take_back(&self) {
+        if let Some(word) = self.word() {
+            lease::take_back(word, self.owned);
+        }
+    }
+}
+
+impl std::fmt::Debug for Frame<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Frame")
+            .field("index", &self.index)
+            .field("len", &self.len)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Frame<'_> {
+    fn drop(&mut self) {
+        // A forked child holds a copy of its parent's frame.
+        if let Some(word) = self.word().filter(|_| !self.segment.is_forked()) {
+            lease::free(word, self.owned);
+        }
+    }
+}
+
+/// The bytes of a part of a frame, as an address inside of the mapping.
+fn frame_bytes(
+    segment: &Segment,
+    frame: FrameId,
+    at: usize,
+    len: usize,
+) -> Result<NonNull<u8>, MemoryError> {
+    let frames = segment.facts().config.frames();
+    let first = segment.frame(frame.0).ok_or(MemoryError::NoSuchFrame(frame.0, frames))?;
+    let size = segment.frame_size();
+    if at.checked_add(len).is_none_or(|end| end > size) {
+        return Err(MemoryError::OutOfBounds { at, len, size });
+    }
+    // SAFETY: `first` is the start of a frame of `size` bytes and `at + len <= size`.
+    Ok(unsafe { first.add(at) })
+}
+
+/// Copies bytes of any frame, whoever owns it.
+pub(crate) fn copy_from_frame(
+    segment: &Segment,
+    frame: FrameId,
+    at: usize,
+    out: &mut [u8],
+) -> Result<(), MemoryError> {
+    let from = frame_bytes(segment, frame, at, out.len())?;
+    // SAFETY: `frame_bytes` checked that the source lies inside of the mapping; the destination is
+    // an exclusive slice elsewhere. A peer that writes at the same time gives us some bytes.
+    unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), out.as_mut_ptr(), out.len()) };
+    Ok(())
+}
+
+/// A frame on its way to another process: 16 plain bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct FrameToken {
+    pool: u32,
+    index: u32,
+    word: u64,
+}
+
+impl FrameToken {
+    /// Tag, index (4 bytes each) and lease word (8 bytes), little-endian.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 16] {
+        let whole =
+            u128::from(self.pool) | u128::from(self.index) << 32 | u128::from(self.word) << 64;
+        whole.to_le_bytes()
+    }
+
+    /// Any 16 bytes are some token; whether it is good is checked by [`crate::Process::adopt`].
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the parts of the 16 bytes")]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        let whole = u128::from_le_bytes(bytes);
+        Self { pool: whole as u32, index: (whole >> 32) as u32, word: (whole >> 64) as u64 }
+    }
+
+    /// The frame it is for.
+    #[must_use]
+    pub fn frame(self) -> FrameId {
+        FrameId(self.index)
+    }
+}
+
+/// Any memory that an IO can be given.
+#[derive(Debug)]
+pub enum Memory<'pool> {
+    /// A frame of the segment.
+    Frame(Frame<'pool>),
+    /// A part of a region of the application's own.
+    Region(RegionSlice),
+    /// Memory of this process alone.
+    Local(AlignedBuf),
+}
+
+impl<'pool> Memory<'pool> {
+    /// Bytes that an IO with it transfers.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Frame(frame) => frame.len(),
+            Self::Region(slice) => slice.len(),
+            Self::Local(buffer) => buffer.len(),
+        }
+    }
+
+    /// Whether that is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What the kernel is given. Valid until the memory is dropped: frames and regions stay mapped,
+    /// a local buffer's allocation does not move with its owner.
+    #[inline(always)]
+    pub(crate) fn iovec(&self) -> Option<IoVec> {
+        let (base, len) = match self {
+            Self::Frame(frame) => (frame.segment.frame(frame.index)?, frame.len),
+            Self::Region(slice) => (slice.base(), slice.len()),
+            Self::Local(buffer) => (buffer.base(), buffer.len()),
+        };
+        Some(IoVec { base, len })
+    }
+
+    /// What other processes are told.
+    #[inline(always)]
+    pub(crate) fn place(&self) -> Place {
+        let len = u32::try_from(self.len()).unwrap_or(u32::MAX);
+        match self {
+            Self::Frame(frame) => {
+                let offset = u64::from(frame.index) * frame.segment.frame_size() as u64;
+                Place { region: FRAME_REGION, len, offset }
+            }
+            Self::Region(slice) => Place { region: slice.region(), len, offset: slice.offset() },
+            Self::Local(_) => Place { region: LOCAL_REGION, len, offset: 0 },
+        }
+    }
+
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self, Self::Local(_))
+    }
+
+    /// Whether it may be given to an IO of this pool now.
+    #[inline(always)]
+    pub(crate) fn check(&self, segment: &Segment) -> Result<(), MemoryError> {
+        match self {
+            Self::Frame(frame) if !std::ptr::eq(frame.segment, segment) => {
+                Err(MemoryError::OtherPool)
+            }
+            Self::Frame(frame) => frame.check_owned(),
+            Self::Region(slice) if slice.pool() != segment.tag() => Err(MemoryError::OtherPool),
+            Self::Region(_) | Self::Local(_) => Ok(()),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn lend(&self, io: (HandleId, Generation)) {
+        if let Self::Frame(frame) = self {
+            frame.lend(io);
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn take_back(&self) {
+        if let Self::Frame(frame) = self {
+            frame.take_back();
+        }
+    }
+}
+
+/// What an IO holds of its issuer's memory.
+#[derive(Debug, Default)]
+pub(crate) enum Buffers<'pool> {
+    #[default]
+    None,
+    One(Memory<'pool>),
+    Many(Vec<Memory<'pool>>),
+}
+
+impl<'pool> Buffers<'pool> {
+    #[inline(always)]
+    pub fn as_slice(&self) -> &[Memory<'pool>] {
+        match self {
+            Self::None => &[],
+            Self::One(memory) => std::slice::from_ref(memory),
+            Self::Many(list) => list,
+        }
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// Memory that can be given to an IO and comes back with its completion: [`Frame`], [`RegionSlice`],
+/// [`AlignedBuf`], [`Memory`] (one of these), `Vec<Memory>` (several, in order), `()` (none, for
+/// FSYNC).
+pub trait Lend<'pool>: sealed::Sealed + Sized {
+    #[doc(hidden)]
+    fn into_buffers(self) -> LentBuffers<'pool>;
+    #[doc(hidden)]
+    fn from_buffers(buffers: LentBuffers<'pool>) -> Option<Self>;
+}
+
+/// What [`Lend`] converts to; of no use outside of the crate.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct LentBuffers<'pool>(pub(crate) Buffers<'pool>);
+
+macro_rules! lend {
+    ($type:ty, $given:ident => $into:expr, $kept:pat => $back:expr) => {
+        impl<'pool> Lend<'pool> for $type {
+            #[inline(always)]
+            fn into_buffers(self) -> LentBuffers<'pool> {
+                let $given = self;
+                LentBuffers($into)
+            }
+
+            #[inline(always)]
+            fn from_buffers(buffers: LentBuffers<'pool>) -> Option<Self> {
+                if let $kept = buffers.0 { Some($back) } else { None }
+            }
+        }
+    };
+}
+
+impl sealed::Sealed for Frame<'_> {}
+impl sealed::Sealed for RegionSlice {}
+impl sealed::Sealed for AlignedBuf {}
+impl sealed::Sealed for Memory<'_> {}
+impl sealed::Sealed for Vec<Memory<'_>> {}
+impl sealed::Sealed for () {}
+
+lend!(Frame<'pool>, frame => Buffers::One(Memory::Frame(frame)), Buffers::One(Memory::Frame(frame)) => frame);
+lend!(RegionSlice, slice => Buffers::One(Memory::Region(slice)), Buffers::One(Memory::Region(slice)) => slice);
+lend!(AlignedBuf, buffer => Buffers::One(Memory::Local(buffer)), Buffers::One(Memory::Local(buffer)) => buffer);
+lend!(Memory<'pool>, memory => Buffers::One(memory), Buffers::One(memory) => memory);
+lend!(Vec<Memory<'pool>>, list => Buffers::Many(list), Buffers::Many(list) => list);
+lend!((), _nothing => Buffers::None, Buffers::None => ());
+
+/// The buffers of an IO that a callback may look at and change: those in frames of the segment.
+pub struct IoBuffers<'v> {
+    segment: &'v Segment,
+    iovecs: &'v [Iovec<Production>],
+}
+
+impl<'v> IoBuffers<'v> {
+    pub(crate) fn new(segment: &'v Segment, iovecs: &'v [Iovec<Production>]) -> Self {
+        Self { segment, iovecs }
+    }
+
+    /// How many buffers the IO has, of any kind.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.iovecs.len()
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.iovecs.is_empty()
+    }
+
+    /// The frame and the length of a buffer; `None` if there is no such buffer, it is not a frame, or
+    /// its description makes no sense.
+    #[must_use]
+    pub fn frame(&self, index: usize) -> Option<(FrameId, usize)> {
+        let place = self.iovecs.get(index)?.get();
+        let size = self.segment.frame_size() as u64;
+        let inside = place.offset % size + u64::from(place.len) <= size;
+        let frame = u32::try_from(place.offset / size).ok()?;
+        let known = frame < self.segment.facts().config.frames();
+        (place.region == FRAME_REGION && inside && known)
+            .then_some((FrameId(frame), place.len as usize))
+    }
+
+    /// Copies bytes out of a buffer that is a frame.
+    ///
+    /// # Errors
+    /// [`MemoryError`] if it is not one, or outside of it.
+    pub fn copy_to_slice(
+        &self,
+        index: usize,
+        at: usize,
+        out: &mut [u8],
+    ) -> Result<(), MemoryError> {
+        let frames = self.segment.facts().config.frames();
+        let (frame, _) = self.frame(index).ok_or(MemoryError::NoSuchFrame(u32::MAX, frames))?;
+        copy_from_frame(self.segment, frame, at, out)
+    }
+}

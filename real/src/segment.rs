@@ -1,0 +1,301 @@
+//! The mapped segment: where the pool's shared words lie, and the only place that turns its bytes
+//! into references.
+//!
+//! The numbers that say where things lie are computed at creation or checked at attach, copied
+//! to private memory ([`Layout`]) and never read from the segment again. Every index is compared
+//! here before use, so a hostile or damaged segment leads to nonsense values but never to an access
+//! outside of it (S26). References go to atomics only; the bytes of frames are reached by raw
+//! copies.
+//!
+//! | section | type | written by |
+//! |---|---|---|
+//! | header | words | the creator, before READY |
+//! | slots, handles, iovecs, data | `handfast-core`'s | the protocol |
+//! | frame words, first word of files | lease words | the protocol |
+//! | files | [`FileEntry`] | the lease's holder |
+//! | user words | the application's | the application |
+//! | frames | bytes | IO, and their owners |
+//!
+//! Checked by: the tests of `layout`, `header` and `tests/tests/segment.rs`.
+
+use crate::header::{self, HeaderError, HeaderFacts};
+use crate::layout::{Layout, Section};
+use crate::platform::{Payload, Production, Word64};
+use crate::sys::mapping::{ForkGuard, Mapping};
+use crossbeam_utils::CachePadded;
+use handfast_core::handle::{Handle, Iovec, Slot};
+use handfast_core::ids::{HandleId, PoolTag, ProcessSlot};
+use handfast_core::protocol::Shared;
+use std::ops::Range;
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
+
+type SharedHandle = CachePadded<Handle<Production>>;
+type SharedSlot = CachePadded<Slot<Production>>;
+
+const _: () = {
+    assert!(size_of::<SharedHandle>() as u64 == crate::layout::HANDLE_BYTES);
+    assert!(size_of::<SharedSlot>() as u64 == crate::layout::SLOT_BYTES);
+    assert!(size_of::<Iovec<Production>>() as u64 == crate::layout::IOVEC_BYTES);
+    assert!(size_of::<FileEntry>() as u64 == crate::layout::FILE_BYTES);
+    assert!(size_of::<Handle<Production>>() <= 128, "the promised memory per handle");
+};
+
+/// Words of a file entry that hold its path.
+pub(crate) const PATH_WORDS: usize = 124;
+
+/// One entry of the shared file table: how another process re-opens a file.
+#[repr(C)]
+pub(crate) struct FileEntry {
+    pub lease: Word64,
+    pub device: Payload,
+    pub inode: Payload,
+    /// Length of the path in bytes (low half), open mode (high half).
+    pub shape: Payload,
+    pub path: [Payload; PATH_WORDS],
+}
+
+/// Types that may be laid over the segment.
+///
+/// # Safety
+/// Every bit pattern is a valid value, every field is an atomic (so that other processes may
+/// write at any time), and the alignment is at most 128.
+unsafe trait Overlay {}
+
+// SAFETY: an atomic integer.
+unsafe impl Overlay for AtomicU64 {}
+// SAFETY: a transparent atomic integer.
+unsafe impl Overlay for Word64 {}
+// SAFETY: a transparent atomic integer.
+unsafe impl Overlay for Payload {}
+// SAFETY: `#[repr(C)]` over atomics, padded to 128 bytes.
+unsafe impl Overlay for SharedHandle {}
+// SAFETY: `#[repr(C)]` over atomics, padded to 128 bytes.
+unsafe impl Overlay for SharedSlot {}
+// SAFETY: `#[repr(C)]` over atomics.
+unsafe impl Overlay for Iovec<Production> {}
+// SAFETY: `#[repr(C)]` over atomics.
+unsafe impl Overlay for FileEntry {}
+
+/// A section as an array. Valid as long as the mapping that it was made from: [`Segment`] keeps
+/// both and lends only for its own life.
+struct Table<T> {
+    first: NonNull<T>,
+    len: usize,
+}
+
+// SAFETY: the array is of atomics (`Overlay`), which any thread may use.
+unsafe impl<T: Overlay> Send for Table<T> {}
+// SAFETY: as above.
+unsafe impl<T: Overlay> Sync for Table<T> {}
+
+impl<T: Overlay> Table<T> {
+    /// The section as an array of as many `T` as fit; `None` if it is not inside of the mapping or
+    /// not aligned.
+    fn new(mapping: &Mapping, section: Section) -> Option<Self> {
+        let first = bytes_at(mapping, section)?.cast::<T>();
+        let len = usize::try_from(section.len).ok()? / size_of::<T>();
+        first.is_aligned().then_some(Self { first, len })
+    }
+
+    #[inline(always)]
+    fn as_slice(&self) -> &[T] {
+        // SAFETY: `new` checked that `len` values of `T` lie inside of the mapping and that the
+        // first is aligned; every bit pattern is a `T` whose fields are atomics, so concurrent
+        // writes by other processes are allowed; the mapping outlives `self` (both are fields of
+        // `Segment`).
+        unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.len) }
+    }
+}
+
+fn bytes_at(mapping: &Mapping, section: Section) -> Option<NonNull<u8>> {
+    let end = usize::try_from(section.offset.checked_add(section.len)?).ok()?;
+    if end > mapping.len() {
+        return None;
+    }
+    let offset = usize::try_from(section.offset).ok()?;
+    // SAFETY: `offset <= end <= mapping.len()`, so the result is in the mapping or one past it.
+    Some(unsafe { mapping.base().add(offset) })
+}
+
+/// A mapped pool.
+pub(crate) struct Segment {
+    facts: HeaderFacts,
+    handles: Table<SharedHandle>,
+    slots: Table<SharedSlot>,
+    iovecs: Table<Iovec<Production>>,
+    data: Table<Payload>,
+    frame_words: Table<Word64>,
+    files: Table<FileEntry>,
+    user_words: Table<AtomicU64>,
+    frames: NonNull<u8>,
+    fork_guard: ForkGuard,
+    // Dropped last: everything above points into it.
+    mapping: Mapping,
+}
+
+// SAFETY: `frames` is a raw address that only raw copies with checked bounds use; the rest is Send.
+unsafe impl Send for Segment {}
+// SAFETY: as above; concurrent raw copies of shared bytes are the users' to exclude, as between
+// processes.
+unsafe impl Sync for Segment {}
+
+impl Segment {
+    /// A fresh segment of zeroes becomes a pool: handles first, the header's READY last.
+    pub fn create(
+        memory: (Mapping, ForkGuard),
+        facts: HeaderFacts,
+        fingerprint: u64,
+    ) -> Result<Self, HeaderError> {
+        let segment = Self::new(memory, facts)?;
+        for handle in segment.handles.as_slice() {
+            handle.initialise();
+        }
+        header::write(segment.header()?.as_slice(), &facts, fingerprint)?;
+        Ok(segment)
+    }
+
+    /// A segment that another process made: believed only after every number has been checked.
+    pub fn open(memory: (Mapping, ForkGuard), fingerprint: u64) -> Result<Self, HeaderError> {
+        let mapping = &memory.0;
+        let section =
+            Section { offset: 0, len: crate::layout::HEADER_BYTES.min(mapping.len() as u64) };
+        let words = Table::<AtomicU64>::new(mapping, section).ok_or(HeaderError::NotAPool)?;
+        let facts = header::read_and_validate(words.as_slice(), mapping.len() as u64, fingerprint)?;
+        Self::new(memory, facts)
+    }
+
+    fn new(
+        (mapping, fork_guard): (Mapping, ForkGuard),
+        facts: HeaderFacts,
+    ) -> Result<Self, HeaderError> {
+        let layout = &facts.layout;
+        let wrong = || HeaderError::WrongLength {
+            segment: mapping.len() as u64,
+            header: layout.total,
+            needed: layout.total,
+        };
+        Ok(Self {
+            handles: Table::new(&mapping, layout.handles).ok_or_else(wrong)?,
+            slots: Table::new(&mapping, layout.slots).ok_or_else(wrong)?,
+            iovecs: Table::new(&mapping, layout.iovecs).ok_or_else(wrong)?,
+            data: Table::new(&mapping, layout.handle_data).ok_or_else(wrong)?,
+            frame_words: Table::new(&mapping, layout.frame_words).ok_or_else(wrong)?,
+            files: Table::new(&mapping, layout.files).ok_or_else(wrong)?,
+            user_words: Table::new(&mapping, layout.user_words).ok_or_else(wrong)?,
+            frames: bytes_at(&mapping, layout.frames).ok_or_else(wrong)?,
+            facts,
+            fork_guard,
+            mapping,
+        })
+    }
+
+    fn header(&self) -> Result<Table<AtomicU64>, HeaderError> {
+        let section = Section { offset: 0, len: crate::layout::HEADER_BYTES };
+        Table::new(&self.mapping, section).ok_or(HeaderError::NotAPool)
+    }
+
+    /// Whether this is a child that was forked, and has not exec'ed, since the segment was mapped: then
+    /// nothing in it is this process's to change.
+    #[inline(always)]
+    pub fn is_forked(&self) -> bool {
+        self.fork_guard.is_forked()
+    }
+
+    pub fn facts(&self) -> &HeaderFacts {
+        &self.facts
+    }
+
+    #[inline(always)]
+    fn layout(&self) -> &Layout {
+        &self.facts.layout
+    }
+
+    pub fn user_words(&self) -> &[AtomicU64] {
+        self.user_words.as_slice()
+    }
+
+    pub fn frame_words(&self) -> &[Word64] {
+        self.frame_words.as_slice()
+    }
+
+    pub fn files(&self) -> &[FileEntry] {
+        self.files.as_slice()
+    }
+
+    pub fn frame_size(&self) -> usize {
+        self.facts.config.frame_size() as usize
+    }
+
+    /// The first byte of a frame; `None` beyond the last.
+    #[inline(always)]
+    pub fn frame(&self, index: u32) -> Option<NonNull<u8>> {
+        if index >= self.facts.config.frames() {
+            return None;
+        }
+        let offset = index as usize * self.frame_size();
+        // SAFETY: the layout reserved `frames * frame_size` bytes from `frames` on and `index` is
+        // below `frames`, so the product fits and the address is in the mapping.
+        Some(unsafe { self.frames.add(offset) })
+    }
+
+    fn reserved<T: Overlay>(table: &Table<T>, range: Option<Range<u32>>) -> &[T] {
+        let Some(range) = range else { return &[] };
+        table.as_slice().get(range.start as usize..range.end as usize).unwrap_or(&[])
+    }
+}
+
+impl Shared<Production> for Segment {
+    #[inline(always)]
+    fn tag(&self) -> PoolTag {
+        PoolTag(self.facts.pool_tag)
+    }
+
+    #[inline(always)]
+    fn handle_count(&self) -> u32 {
+        self.layout().handle_count
+    }
+
+    #[inline(always)]
+    fn handle(&self, id: HandleId) -> Option<&Handle<Production>> {
+        self.handles.as_slice().get(id.index()).map(|padded| &**padded)
+    }
+
+    fn owner(&self, id: HandleId) -> Option<ProcessSlot> {
+        ProcessSlot::new(id.0 / self.facts.config.handles_per_process())
+            .filter(|_| id.0 < self.handle_count())
+    }
+
+    fn owned_by(&self, slot: ProcessSlot) -> Range<u32> {
+        let each = self.facts.config.handles_per_process();
+        let start = (slot.get() * each).min(self.handle_count());
+        start..(start + each).min(self.handle_count())
+    }
+
+    #[inline(always)]
+    fn iovecs(&self, id: HandleId) -> &[Iovec<Production>] {
+        Self::reserved(&self.iovecs, self.layout().iovec_range(id.0))
+    }
+
+    #[inline(always)]
+    fn data(&self, id: HandleId) -> &[Payload] {
+        Self::reserved(&self.data, self.layout().data_range(id.0))
+    }
+
+    fn slot(&self, slot: ProcessSlot) -> Option<&Slot<Production>> {
+        self.slots.as_slice().get(slot.index()).map(|padded| &**padded)
+    }
+
+    fn lease_count(&self) -> u32 {
+        self.facts.config.frames() + self.facts.config.max_files()
+    }
+
+    fn lease(&self, index: u32) -> Option<&Word64> {
+        let frames = self.facts.config.frames();
+        if index < frames {
+            self.frame_words.as_slice().get(index as usize)
+        } else {
+            self.files.as_slice().get((index - frames) as usize).map(|entry| &entry.lease)
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What a descriptor stands for.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::{AtFlags, StatxFlags};
+
+/// Which file this is, on this machine until it is deleted: device and inode number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Identity {
+    /// The device the file lies on (`st_dev`).
+    pub(crate) device: u64,
+    /// Its inode number there (`st_ino`).
+    pub(crate) inode: u64,
+}
+
+impl Identity {
+    /// fstat(2): the identity of an open file.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn of(fd: BorrowedFd<'_>) -> io::Result<Identity> {
+        let stat = rustix::fs::fstat(fd)?;
+        Ok(Identity { device: stat.st_dev, inode: stat.st_ino })
+    }
+}
+
+/// statx(2) with STATX_DIOALIGN (Linux 6.1): what O_DIRECT asks of (memory addresses, offsets and
+/// lengths), in bytes.
+///
+/// `None` if the file cannot do direct IO, or if the kernel or the file system does not say.
+pub(crate) fn direct_io_limits(fd: BorrowedFd<'_>) -> Option<(u32, u32)> {
+    let stat = rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN).ok()?;
+    let told = stat.stx_mask & StatxFlags::DIOALIGN.bits() != 0;
+    let limits = (stat.stx_dio_mem_align, stat.stx_dio_offset_align);
+    (told && limits.0 != 0 && limits.1 != 0).then_some(limits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn an_identity_follows_the_file_not_the_descriptor() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let other = tempfile::NamedTempFile::new().unwrap();
+        let again = std::fs::File::open(file.path()).unwrap();
+        let identity = Identity::of(file.as_file().as_fd()).unwrap();
+        assert_eq!(identity, Identity::of(again.as_fd()).unwrap());
+        assert_ne!(identity, Identity::of(other.as_file().as_fd()).unwrap());
+        let metadata = again.metadata().unwrap();
+        assert_eq!((identity.device, identity.inode), (metadata.dev(), metadata.ino()));
+    }
+
+    #[test]
+    fn direct_io_limits_are_powers_of_two_where_they_are_known() {
+        let file = tempfile::tempfile().unwrap();
+        if let Some((memory, offset)) = direct_io_limits(file.as_fd()) {
+            assert!(memory.is_power_of_two() && offset.is_power_of_two());
+        }
+    }
+
+    #[test]
+    fn a_pipe_cannot_do_direct_io() {
+        let (reader, _writer) = io::pipe().unwrap();
+        assert_eq!(direct_io_limits(reader.as_fd()), None);
+    }
+}

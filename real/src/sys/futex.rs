@@ -1,0 +1,113 @@
+//! Sleeping on a 32-bit word that other processes map too.
+//!
+//! None of these calls uses FUTEX_PRIVATE_FLAG: with it a waiter in another process, or at another
+//! mapping of the same segment, silently never wakes.
+
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use rustix::fs::Timespec;
+use rustix::io::Errno;
+use rustix::thread::futex::{self, Flags};
+
+/// Why a sleep ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a sleeper looks again at what it waits for, whatever ended its sleep"]
+pub(crate) enum Slept {
+    /// Another thread woke this one, or the kernel did for no reason.
+    Woken,
+    /// The word did not hold the expected value, so there was no sleep.
+    Changed,
+    /// The time was over.
+    TimedOut,
+    /// A signal arrived, or the kernel refused to put the thread to sleep.
+    Interrupted,
+}
+
+/// futex(2) with FUTEX_WAIT, shared: sleeps while `word` holds `expected`, at most for `timeout`
+/// (monotonic clock).
+///
+/// The kernel compares the word and falls asleep in one step with respect to [`wake_all`].
+pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) -> Slept {
+    // More seconds than a timespec holds are as good as no limit.
+    let timeout = timeout.and_then(|duration| Timespec::try_from(duration).ok());
+    match futex::wait(word, Flags::empty(), expected, timeout.as_ref()) {
+        Ok(()) => Slept::Woken,
+        Err(Errno::AGAIN) => Slept::Changed,
+        Err(Errno::TIMEDOUT) => Slept::TimedOut,
+        Err(Errno::INTR) => Slept::Interrupted,
+        Err(_) => {
+            // A filter of system calls may forbid futexes; then waiting becomes polling, and should
+            // at least be polite.
+            std::thread::yield_now();
+            Slept::Interrupted
+        }
+    }
+}
+
+/// futex(2) with FUTEX_WAKE, shared: wakes every thread of any process that sleeps on `word`; how
+/// many there were.
+pub(crate) fn wake_all(word: &AtomicU32) -> usize {
+    const EVERYBODY: u32 = i32::MAX.unsigned_abs();
+    // A futex word in mapped memory is never refused; if a filter forbids the call, sleepers poll
+    // as above.
+    futex::wake(word, Flags::empty(), EVERYBODY).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::mapping::Mapping;
+    use crate::sys::memfd;
+    use crate::sys::testing::{eventually, forked};
+    use std::os::fd::AsFd;
+
+    const PATIENCE: Option<Duration> = Some(Duration::from_secs(10));
+
+    fn word(mapping: &Mapping) -> &AtomicU32 {
+        // SAFETY: the first four bytes of a mapping are aligned, initialised, and reached by atomic
+        // accesses only.
+        unsafe { mapping.base().cast::<AtomicU32>().as_ref() }
+    }
+
+    #[test]
+    fn a_changed_word_is_not_slept_on() {
+        assert_eq!(wait(&AtomicU32::new(1), 0, None), Slept::Changed);
+    }
+
+    #[test]
+    fn a_sleep_ends_when_its_time_is_over() {
+        let word = AtomicU32::new(7);
+        assert_eq!(wait(&word, 7, Some(Duration::from_millis(1))), Slept::TimedOut);
+        assert_eq!(wait(&word, 7, Some(Duration::ZERO)), Slept::TimedOut);
+    }
+
+    #[test]
+    fn nobody_is_woken_where_nobody_sleeps() {
+        assert_eq!(wake_all(&AtomicU32::new(0)), 0);
+    }
+
+    #[test]
+    fn a_wake_reaches_a_sleeper_at_another_mapping() {
+        let fd = memfd::create_sealed("handfast-test", 4096).unwrap();
+        let here = Mapping::new(fd.as_fd(), 4096).unwrap();
+        let there = Mapping::new(fd.as_fd(), 4096).unwrap();
+        std::thread::scope(|scope| {
+            let sleeper = scope.spawn(|| wait(word(&there), 0, PATIENCE));
+            assert!(eventually(|| wake_all(word(&here)) == 1), "the wake never arrived");
+            assert_eq!(sleeper.join().unwrap(), Slept::Woken);
+        });
+    }
+
+    #[test]
+    fn a_wake_reaches_a_sleeper_in_another_process() {
+        let fd = memfd::create_sealed("handfast-test", 4096).unwrap();
+        let here = Mapping::new(fd.as_fd(), 4096).unwrap();
+        let child = forked(|| match Mapping::new(fd.as_fd(), 4096) {
+            Ok(there) => u8::from(wait(word(&there), 0, PATIENCE) == Slept::Woken),
+            Err(_) => 2,
+        });
+        assert!(eventually(|| wake_all(word(&here)) == 1), "the wake never arrived");
+        assert_eq!(child.exit_code(), Some(1));
+    }
+}

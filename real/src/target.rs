@@ -1,0 +1,243 @@
+//! What IO is done to: files, and kinds of target of the application's own.
+//!
+//! A target is a number in the registry plus three words of data that mean the same in every process
+//! (`PgAioTargetID`, `PgAioTargetData`). The built-in file target names an entry of the segment's file
+//! table, device and inode: whoever must execute or describe the IO elsewhere re-opens the path and
+//! compares. The descriptor itself stays private to the issuer.
+//!
+//! | who | may | while |
+//! |---|---|---|
+//! | [`File`] (and IO in flight, which keeps a share of it) | write its entry of the file table | it holds the entry's lease |
+//! | anybody | read the entry | always; what is opened by it must have its device and inode |
+//!
+//! Invariant S16: a descriptor is closed only when the last IO that uses it is over. Checked by:
+//! `tests/tests/files.rs`.
+
+use crate::memory::MemoryError;
+use crate::registry::Application;
+use crate::segment::{FileEntry, PATH_WORDS, Segment};
+use crate::sys::file::Identity;
+use handfast_core::ids::ProcessSlot;
+use handfast_core::lease::{Holding, LeaseWord};
+use handfast_core::platform::{Atomic64 as _, Field as _};
+use handfast_core::protocol::lease;
+use handfast_core::request::{Request, TargetId};
+use handfast_core::site::Site;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A kind of target of the application's own, the same in every process (`PgAioTargetInfo`).
+pub trait Target: Send + Sync {
+    /// Its name, part of the fingerprint.
+    fn name(&self) -> &'static str;
+
+    /// One target in words (`describe_identity`).
+    ///
+    /// # Errors
+    /// As the formatter.
+    fn describe(&self, data: [u64; 3], f: &mut fmt::Formatter<'_>) -> fmt::Result;
+
+    /// Opens it in a process that has to execute IO on it for another one (`reopen`).
+    ///
+    /// # Errors
+    /// Whatever the system says; the IO completes with it.
+    fn reopen(&self, data: [u64; 3]) -> io::Result<OwnedFd>;
+}
+
+/// A file that IO can be done to, from this attachment. Cheap to clone; the descriptor is closed when
+/// the last clone is gone and the last IO that uses it is over.
+#[derive(Clone)]
+pub struct File<'pool>(Arc<OpenFile<'pool>>);
+
+struct OpenFile<'pool> {
+    fd: OwnedFd,
+    target: TargetId,
+    data: [u64; 3],
+    segment: &'pool Segment,
+    entry: Option<(&'pool FileEntry, LeaseWord)>,
+}
+
+impl<'pool> File<'pool> {
+    /// An open file and the path under which other processes find it again. Without a free entry in
+    /// the file table, or with a path that is too long, it works but cannot be re-opened elsewhere.
+    pub(crate) fn register(
+        segment: &'pool Segment,
+        holder: (ProcessSlot, u32),
+        fd: OwnedFd,
+        path: &Path,
+    ) -> io::Result<Self> {
+        let identity = Identity::of(fd.as_fd())?;
+        let absolute = std::path::absolute(path)?;
+        let entry = take_entry(segment, holder, identity, &absolute);
+        let number = entry.as_ref().map_or(0, |(number, _, _)| *number);
+        let data = [number, identity.device, identity.inode];
+        let entry = entry.map(|(_, entry, word)| (entry, word));
+        Ok(Self(Arc::new(OpenFile { fd, target: TargetId::FILE, data, segment, entry })))
+    }
+
+    /// A descriptor under a target kind of the application's own.
+    pub(crate) fn of_target(
+        segment: &'pool Segment,
+        target: TargetId,
+        data: [u64; 3],
+        fd: OwnedFd,
+    ) -> Self {
+        Self(Arc::new(OpenFile { fd, target, data, segment, entry: None }))
+    }
+
+    pub(crate) fn is_of(&self, segment: &Segment) -> bool {
+        std::ptr::eq(self.0.segment, segment)
+    }
+
+    pub(crate) fn same_descriptor(&self, other: &Self) -> bool {
+        self.0.fd.as_raw_fd() == other.0.fd.as_raw_fd()
+    }
+
+    /// Closes the descriptor and gives the entry of the file table up; false if a clone of it
+    /// is alive, which closes it when it goes.
+    pub(crate) fn close(self) -> bool {
+        Arc::into_inner(self.0).is_some()
+    }
+
+    /// The kind of target (`pgaio_io_has_target`).
+    #[must_use]
+    pub fn target(&self) -> TargetId {
+        self.0.target
+    }
+
+    /// The data of the target (`pgaio_io_get_target_data`). Of a file: entry, device, inode.
+    #[must_use]
+    pub fn target_data(&self) -> [u64; 3] {
+        self.0.data
+    }
+
+    /// Opens the file anew by its path, as another process that has to execute IO on it does, and checks
+    /// that it is still the same file (`pgaio_io_reopen`).
+    ///
+    /// # Errors
+    /// The system's; [`io::ErrorKind::NotFound`] without an entry in the file table;
+    /// [`io::ErrorKind::StaleNetworkFileHandle`] if another file lies under the path now.
+    pub fn reopen(&self, write: bool) -> io::Result<OwnedFd> {
+        reopen_file(self.0.segment, self.0.data, write)
+    }
+
+    /// The alignment that direct IO needs, of memory and of offset and length, in bytes; `None` where
+    /// direct IO is not supported or the kernel does not say (statx(2), `STATX_DIOALIGN`).
+    #[must_use]
+    pub fn direct_io_limits(&self) -> Option<(u32, u32)> {
+        crate::sys::file::direct_io_limits(self.as_fd())
+    }
+
+    /// Whether another process could re-open it by path.
+    #[must_use]
+    pub fn is_reopenable(&self) -> bool {
+        self.0.entry.is_some() || self.0.target != TargetId::FILE
+    }
+}
+
+impl AsFd for File<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.fd.as_fd()
+    }
+}
+
+impl fmt::Debug for File<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("File").field("fd", &self.0.fd).field("data", &self.0.data).finish()
+    }
+}
+
+impl Drop for OpenFile<'_> {
+    fn drop(&mut self) {
+        // A forked child holds a copy of its parent's file.
+        if let Some((entry, word)) = self.entry.filter(|_| !self.segment.is_forked()) {
+            lease::free(&entry.lease, word);
+        }
+    }
+}
+
+/// Takes an entry of the file table and fills it; numbers start at 1.
+fn take_entry<'pool>(
+    segment: &'pool Segment,
+    holder: (ProcessSlot, u32),
+    identity: Identity,
+    path: &Path,
+) -> Option<(u64, &'pool FileEntry, LeaseWord)> {
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.len() > PATH_WORDS * 8 {
+        return None;
+    }
+    let (entry, word, number) = (1_u64..).zip(segment.files()).find_map(|(number, entry)| {
+        lease::take(&entry.lease, holder.0, holder.1).map(|word| (entry, word, number))
+    })?;
+    entry.device.set(identity.device);
+    entry.inode.set(identity.inode);
+    entry.shape.set(bytes.len() as u64);
+    for (field, chunk) in entry.path.iter().zip(bytes.chunks(8)) {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        field.set(u64::from_ne_bytes(word));
+    }
+    Some((number, entry, word))
+}
+
+/// The path of an entry, if it is held for this device and inode. May be read while it changes;
+/// whoever opens the path compares device and inode again.
+fn entry_path(segment: &Segment, data: [u64; 3]) -> Option<PathBuf> {
+    let entry = segment.files().get(usize::try_from(data[0].checked_sub(1)?).ok()?)?;
+    let before = LeaseWord::from_raw(entry.lease.load(Site::LeaseLook));
+    if !matches!(before.holding(), Some(Holding::Owned { .. })) {
+        return None;
+    }
+    let len = usize::try_from(entry.shape.peek()).ok()?.min(PATH_WORDS * 8);
+    let matches = entry.device.peek() == data[1] && entry.inode.peek() == data[2];
+    let words = entry.path.iter().take(len.div_ceil(8));
+    let mut bytes: Vec<u8> = words.flat_map(|word| word.peek().to_ne_bytes()).collect();
+    bytes.truncate(len);
+    let after = LeaseWord::from_raw(entry.lease.load(Site::LeaseLook));
+    (matches && before == after).then(|| PathBuf::from(std::ffi::OsString::from_vec(bytes)))
+}
+
+/// Opens the file that the data name, read-only or for reading and writing, and checks that it is
+/// still the same: a file that was replaced under its path is refused (S16).
+///
+/// # Errors
+/// The system's, [`io::ErrorKind::NotFound`] if the entry is gone, and
+/// [`io::ErrorKind::StaleNetworkFileHandle`] if another file lies under the path now.
+pub(crate) fn reopen_file(segment: &Segment, data: [u64; 3], write: bool) -> io::Result<OwnedFd> {
+    let path = entry_path(segment, data).ok_or(io::ErrorKind::NotFound)?;
+    let file = std::fs::OpenOptions::new().read(true).write(write).open(path)?;
+    let identity = Identity::of(file.as_fd())?;
+    if (identity.device, identity.inode) == (data[1], data[2]) {
+        Ok(file.into())
+    } else {
+        Err(io::ErrorKind::StaleNetworkFileHandle.into())
+    }
+}
+
+/// A request's target in words.
+pub(crate) fn describe(application: &Application, request: &Request) -> String {
+    struct Described<'t>(&'t dyn Target, [u64; 3]);
+    impl fmt::Display for Described<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.describe(self.1, f)
+        }
+    }
+    let data = request.target_data;
+    if let Some(target) = application.registry.find_target(request.target) {
+        return Described(target, data).to_string();
+    }
+    match entry_path(&application.segment, data) {
+        Some(path) => format!("file {}", path.display()),
+        None => format!("file with device {} and inode {}", data[1], data[2]),
+    }
+}
+
+/// Checks that a file and a pool belong together.
+pub(crate) fn check_pool(file: &File<'_>, segment: &Segment) -> Result<(), MemoryError> {
+    if file.is_of(segment) { Ok(()) } else { Err(MemoryError::OtherPool) }
+}

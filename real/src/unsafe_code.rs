@@ -1,0 +1,1 @@
+//! Where this crate has `unsafe`, and why.
