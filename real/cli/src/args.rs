@@ -1,0 +1,279 @@
+//! What can be asked for on the command line: options with their ranges, and the help that teaches
+//! them.
+//!
+//! Every range is refused here, before anything is opened, with exit code 2 and the range in the
+//! message. The two hidden commands are the program's own: a coordinator starts its copiers with
+//! one of them, and `doctor` its second process with the other.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Most bytes that the buffers of one copy may take together.
+pub const MAX_BUFFER_BYTES: u64 = 1 << 30;
+const MIN_BLOCK_SIZE: u64 = 512;
+const MAX_BLOCK_SIZE: u64 = 16 << 20;
+
+/// Asynchronous IO through handles in shared memory: a file copier, and a look at this machine.
+#[derive(Debug, Parser)]
+#[command(name = "handfast", version, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Copy one file with several processes that share a pool of IO handles
+    #[command(long_about = COPY_LONG, after_help = COPY_EXAMPLES)]
+    Copy(CopyOptions),
+    /// Tell what this machine can do for handfast, and what to do about the rest
+    ///
+    /// One line for each fact: what was tried, "yes" or "no", and the remedy. Nothing is changed.
+    /// The exit code is 0 when the method "sync" works here, which is all that `handfast copy`
+    /// needs, and 1 otherwise.
+    Doctor,
+    /// A copier; started by the coordinator of a copy only
+    #[command(name = "__copier", hide = true)]
+    Copier(CopierOrders),
+    /// The second process of `doctor`; started by it only
+    #[command(name = "__doctor-peer", hide = true)]
+    DoctorPeer(PeerOrders),
+}
+
+const COPY_LONG: &str = "\
+Copy one file with several processes that share a pool of IO handles.
+
+A coordinator makes the pool in shared memory and starts copiers. Each copier takes the next \
+block that nobody has taken, keeps up to QUEUE-DEPTH blocks in flight, and goes on until no \
+block is left.
+
+DST appears whole or not at all. The bytes go to a hidden file beside it \
+(.DST.handfast-PID-...), which then takes the name DST in one step; whoever reads DST sees the \
+old file or the new one. An existing regular file is replaced: other hard links to it keep the \
+old content. If DST is a symbolic link, the file it points to is replaced and the link stays. \
+Anything else (a directory, a device such as /dev/null, a pipe) and a file that you may not \
+write to is refused.
+
+DST gets the permission bits of SRC (rwx for user, group and others); owner, times and extended \
+attributes are those of a new file. Holes in SRC are filled with zeros in DST: the content is \
+equal, but DST takes its full size on disk, and the space is reserved before the copy starts.
+
+SRC is copied as long as it was at the start: what is appended meanwhile is not copied, and if \
+it gets shorter the copy fails. A SRC that reports size 0 (a file under /proc, for example) is \
+read to its end, by one process.";
+
+const COPY_EXAMPLES: &str = "\
+Examples:
+  handfast copy big.img copy.img
+      four copiers, blocks of 64 KiB
+  handfast copy --processes 8 --queue-depth 32 --block-size 1M big.img copy.img
+      eight copiers, up to 32 blocks of 1 MiB in flight for each
+  handfast copy --direct --fsync /data/a /backup/a
+      around the page cache, and on stable storage before the summary is printed
+
+On Ctrl-C, SIGTERM or SIGHUP, and on any error, the copiers are stopped, the hidden file is \
+removed, and DST is what it was before. A second Ctrl-C does not wait for IO in flight. If the \
+coordinator itself is killed with SIGKILL its copiers die with it; the hidden file it leaves is \
+removed by the next copy to the same DST.
+
+On success one line is printed on standard output, for example
+  copied 1073741824 bytes in 0.812 s (1261 MiB/s), 32768 IOs by 4 processes [8192 8192 8192 \
+8192], method sync
+
+Exit codes:
+  0    DST is a whole copy of SRC
+  1    the copy failed; DST is untouched, or absent as before
+  2    the command line was not understood
+  129  stopped by SIGHUP     130  stopped by SIGINT (Ctrl-C)     143  stopped by SIGTERM";
+
+/// Options of `handfast copy`.
+#[derive(Debug, Args)]
+pub struct CopyOptions {
+    /// File to copy
+    #[arg(value_name = "SRC")]
+    pub source: PathBuf,
+
+    /// Name of the copy; a file, not a directory
+    #[arg(value_name = "DST")]
+    pub destination: PathBuf,
+
+    /// Number of copiers [1 to 256]
+    #[arg(short, long, value_name = "N", default_value_t = 4)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=256), allow_negative_numbers = true)]
+    pub processes: u32,
+
+    /// Blocks that each copier keeps in flight [1 to 1024]
+    #[arg(short = 'd', long, value_name = "N", default_value_t = 8)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1024), allow_negative_numbers = true)]
+    pub queue_depth: u32,
+
+    /// Bytes of one block: a multiple of 512 from 512 to 16M; K and M are understood
+    #[arg(short, long, value_name = "BYTES", default_value = "64K", value_parser = block_size)]
+    #[arg(allow_negative_numbers = true)]
+    pub block_size: u32,
+
+    /// Go around the page cache (O_DIRECT) on both files
+    ///
+    /// Both file systems must support it, and the block size must be a multiple of what they ask
+    /// for.
+    #[arg(long)]
+    pub direct: bool,
+
+    /// Put file, name and directory on stable storage before reporting success
+    #[arg(long)]
+    pub fsync: bool,
+
+    /// How IOs are carried out
+    #[arg(long, value_enum, default_value_t = MethodOption::Auto)]
+    pub method: MethodOption,
+
+    /// Print nothing but errors
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+
+    /// Say on standard error what is being done
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// How IOs are carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MethodOption {
+    /// The best one that works here
+    Auto,
+    /// Each copier carries out its own IOs
+    Sync,
+}
+
+impl CopyOptions {
+    /// Checks what no single option can: the buffers together.
+    pub fn check(&self) -> Result<(), String> {
+        let bytes =
+            u64::from(self.processes) * u64::from(self.queue_depth) * u64::from(self.block_size);
+        if bytes > MAX_BUFFER_BYTES {
+            return Err(format!(
+                "{} processes with {} blocks of {} bytes each need {bytes} bytes of buffers, \
+                 and at most {MAX_BUFFER_BYTES} are allowed: lower --processes, --queue-depth \
+                 or --block-size",
+                self.processes, self.queue_depth, self.block_size
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// What a coordinator tells a copier. SRC and DST themselves are the copier's standard input and
+/// output.
+#[derive(Debug, Args)]
+pub struct CopierOrders {
+    /// Process id of the coordinator.
+    #[arg(long)]
+    pub coordinator: u32,
+    /// Number of the inherited descriptor of the segment.
+    #[arg(long)]
+    pub segment: u32,
+    /// Which copier this is, from 0.
+    #[arg(long)]
+    pub copier: u32,
+    /// Number of copiers.
+    #[arg(long)]
+    pub copiers: u32,
+    /// Blocks in flight.
+    #[arg(long)]
+    pub queue_depth: u32,
+    /// Bytes of one block.
+    #[arg(long)]
+    pub block_size: u32,
+    /// Offsets and lengths are multiples of this; 1 without direct IO.
+    #[arg(long)]
+    pub unit: u32,
+    /// Bytes to copy; absent if SRC is to be read to its end.
+    #[arg(long)]
+    pub size: Option<u64>,
+    /// Path of SRC, for messages and for the IO target.
+    pub source: PathBuf,
+    /// Path of the temporary file, for messages and for the IO target.
+    pub destination: PathBuf,
+}
+
+/// What `doctor` tells its second process. The segment is its standard input.
+#[derive(Debug, Args)]
+pub struct PeerOrders {
+    /// Wait reference, 16 bytes as hexadecimal digits.
+    #[arg(long)]
+    pub wait_reference: String,
+}
+
+/// Reads `8192`, `64K` or `1M`.
+fn block_size(text: &str) -> Result<u32, String> {
+    let refusal = || {
+        format!(
+            "a block is a multiple of {MIN_BLOCK_SIZE} bytes from {MIN_BLOCK_SIZE} to \
+             {MAX_BLOCK_SIZE} (16M), for example 8192, 64K or 1M"
+        )
+    };
+    let (digits, factor) = match text.as_bytes().last() {
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 1 << 10),
+        Some(b'm' | b'M') => (&text[..text.len() - 1], 1 << 20),
+        _ => (text, 1),
+    };
+    // A sign would pass `parse`, so only digits get there.
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(refusal());
+    }
+    let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    bytes
+        .filter(|bytes| (MIN_BLOCK_SIZE..=MAX_BLOCK_SIZE).contains(bytes))
+        .filter(|bytes| bytes % MIN_BLOCK_SIZE == 0)
+        .and_then(|bytes| u32::try_from(bytes).ok())
+        .ok_or_else(refusal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn block_sizes_are_bytes_or_have_a_suffix() {
+        for (text, bytes) in [
+            ("512", 512),
+            ("8192", 8192),
+            ("64K", 65536),
+            ("4k", 4096),
+            ("1M", 1 << 20),
+            ("16M", 16 << 20),
+        ] {
+            assert_eq!(block_size(text), Ok(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn absurd_block_sizes_are_refused_with_the_range() {
+        for text in [
+            "",
+            "0",
+            "1",
+            "511",
+            "513",
+            "17M",
+            "1G",
+            "K",
+            "-512",
+            "+512",
+            "1e3",
+            "99999999999999999999K",
+        ] {
+            let message = block_size(text).expect_err(text);
+            assert!(message.contains("from 512 to 16777216"), "{text}: {message}");
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! One copy, from the first check to the rename.
+//!
+//! Order matters: everything that can be refused is refused before a file is made; the temporary
+//! file outlives the copiers (locals are dropped in reverse), and DST changes in one step at the
+//! end, when every byte is counted.
+
+use std::error::Error;
+use std::fmt;
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use handfast::{Method, Pool, Registry};
+
+use super::children::{ChildError, Copiers, Orders};
+use super::destination::{Destination, DestinationError};
+use super::direct::{self, DirectError};
+use super::plan::Plan;
+use super::progress::Progress;
+use super::shared::{Done, Shared, words_needed};
+use super::source::{Source, SourceError};
+use super::temporary::{Temporary, TemporaryError};
+use crate::args::{CopyOptions, MethodOption};
+use crate::signals::{Signals, StopSignal};
+
+/// Why there is no copy.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// A stop signal came.
+    #[error("stopped by {}", .0.name())]
+    Stopped(StopSignal),
+    /// Signals could not be taken over.
+    #[error("cannot install signal handlers: {0}")]
+    Signals(#[source] io::Error),
+    /// SRC is at fault.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// DST is at fault.
+    #[error(transparent)]
+    Destination(#[from] DestinationError),
+    /// Direct IO is not possible.
+    #[error(transparent)]
+    Direct(#[from] DirectError),
+    /// The temporary file is at fault.
+    #[error(transparent)]
+    Temporary(#[from] TemporaryError),
+    /// The pool could not be made or used.
+    #[error("cannot {what}: {source}")]
+    Pool {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// A copier is at fault, and left no reason.
+    #[error(transparent)]
+    Child(#[from] ChildError),
+    /// A copier left a reason.
+    #[error("{0}")]
+    Copier(String),
+    /// The copiers ended well, but bytes are missing.
+    #[error("only {copied} of {size} bytes were copied: this is a defect of handfast")]
+    Incomplete {
+        /// Bytes written.
+        copied: u64,
+        /// Bytes of SRC.
+        size: u64,
+    },
+    /// Some processes cannot be ended.
+    #[error("{0}; {1} copiers hang in the kernel and could not be ended")]
+    Hanging(Box<CopyError>, usize),
+}
+
+/// What was done; its text is the summary line.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    bytes: u64,
+    time: Duration,
+    ios: Vec<u64>,
+    method: &'static str,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.time.as_secs_f64();
+        let rate = self.bytes as f64 / f64::from(1 << 20) / seconds.max(1e-9);
+        let ios = self.ios.iter().map(u64::to_string).collect::<Vec<_>>().join(" ");
+        write!(
+            formatter,
+            "copied {} bytes in {seconds:.3} s ({rate:.0} MiB/s), {} IOs by {} {} [{ios}], \
+             method {}",
+            self.bytes,
+            self.ios.iter().sum::<u64>(),
+            self.ios.len(),
+            if self.ios.len() == 1 { "process" } else { "processes" },
+            self.method,
+        )
+    }
+}
+
+/// A copy under way.
+struct Job<'run> {
+    options: &'run CopyOptions,
+    plan: Plan,
+    source: &'run Source,
+    temporary: &'run Temporary<'run>,
+}
+
+/// Copies SRC to DST.
+pub fn copy(options: &CopyOptions, signals: &mut Signals) -> Result<Summary, CopyError> {
+    let start = Instant::now();
+    let source = Source::open(&options.source)?;
+    let destination = Destination::judge(&options.destination, source.id)?;
+    let temporary = Temporary::create(&destination)?;
+    let plan = make_plan(options, &source, &temporary)?;
+    temporary.reserve(plan.geometry.size.unwrap_or(0))?;
+    let job = Job { options, plan, source: &source, temporary: &temporary };
+    let pool = job.make_pool()?;
+    let done = job.transfer(&pool, signals)?;
+    let bytes = job.complete(&pool, &done)?;
+    // From the rename on the copy counts as done, so this is the last look.
+    if let Some(signal) = signals.take_stop() {
+        return Err(CopyError::Stopped(signal));
+    }
+    temporary.rename()?;
+    if options.fsync {
+        destination.sync_directory()?;
+    }
+    let ios = done.iter().map(|done| done.ios).collect();
+    Ok(Summary { bytes, time: start.elapsed(), ios, method: pool.method().name() })
+}
+
+/// Decides about direct IO, and makes the plan.
+fn make_plan(
+    options: &CopyOptions,
+    source: &Source,
+    temporary: &Temporary<'_>,
+) -> Result<Plan, CopyError> {
+    if !options.direct {
+        return Ok(Plan::new(options, source.size, None));
+    }
+    let from = direct::enable(&source.file, &options.source)?;
+    let to = direct::enable(&temporary.file, &temporary.path())?;
+    let direct = direct::combine(from, to, options.block_size)?;
+    // A file system that can do direct IO knows its sizes: a file of size 0 is empty, and has no
+    // tail to look for.
+    Ok(Plan::new(options, Some(source.size.unwrap_or(0)), Some(direct)))
+}
+
+impl Job<'_> {
+    fn make_pool(&self) -> Result<Pool, CopyError> {
+        let method = match self.options.method {
+            MethodOption::Auto => Method::Auto,
+            MethodOption::Sync => Method::Sync,
+        };
+        Pool::builder()
+            .registry(Registry::new())
+            .processes(self.plan.slots)
+            .handles_per_process(self.plan.queue_depth)
+            .frames(self.plan.frames())
+            .frame_size(self.plan.frame_size)
+            .max_iovecs(1)
+            .max_files(2 * self.plan.slots)
+            .user_words(words_needed(self.plan.copiers))
+            .method(method)
+            .create()
+            .map_err(failed_to("make the pool in shared memory"))
+    }
+
+    /// Starts the copiers and waits for their end. None is left when this returns, or the error
+    /// says so.
+    fn transfer(&self, pool: &Pool, signals: &mut Signals) -> Result<Vec<Done>, CopyError> {
+        let shared = Shared::new(pool.user_words(), self.plan.copiers)
+            .ok_or("too few words")
+            .map_err(failed_to("share words with the copiers"))?;
+        let mut copiers = Copiers::new(shared);
+        let outcome = self.start(pool, &mut copiers).and_then(|()| {
+            let progress = Progress::new(self.plan.geometry.size, self.options.quiet);
+            watch(&mut copiers, shared, &progress, signals)
+        });
+        let Err(error) = outcome else {
+            return Ok((0..self.plan.copiers).map(|copier| shared.done(copier)).collect());
+        };
+        match copiers.stop(Some(signals)) {
+            0 => Err(error),
+            hanging => Err(CopyError::Hanging(Box::new(error), hanging)),
+        }
+    }
+
+    fn start(&self, pool: &Pool, copiers: &mut Copiers<'_>) -> Result<(), CopyError> {
+        let orders = Orders {
+            plan: &self.plan,
+            source: &self.source.file,
+            source_path: &self.options.source,
+            destination: &self.temporary.file,
+            destination_path: &self.temporary.path(),
+        };
+        copiers.start(pool, &orders)?;
+        if self.options.verbose {
+            self.describe(&copiers.pids());
+        }
+        Ok(())
+    }
+
+    fn describe(&self, pids: &[u32]) {
+        let Plan { copiers, queue_depth, geometry, frame_size, .. } = &self.plan;
+        let size = geometry.size.map_or("unknown size".to_owned(), |size| format!("{size} bytes"));
+        let mode = if self.options.direct {
+            format!("direct, in units of {}", geometry.unit)
+        } else {
+            "through the page cache".to_owned()
+        };
+        let _ = writeln!(
+            io::stderr(),
+            "handfast: {size} in {} blocks of {}, {mode}\n\
+             handfast: {copiers} copiers {pids:?} with {queue_depth} frames of {frame_size} bytes \
+             each\n\
+             handfast: writing to {}",
+            geometry.blocks(),
+            geometry.block_size,
+            self.temporary.path().display(),
+        );
+    }
+
+    /// Checks that every byte was written, and gives the file its size, its permissions and, if
+    /// asked for, stable storage.
+    fn complete(&self, pool: &Pool, done: &[Done]) -> Result<u64, CopyError> {
+        let copied = done.iter().map(|done| done.bytes).sum();
+        if let Some(size) = self.plan.geometry.size.filter(|size| *size != copied) {
+            return Err(CopyError::Incomplete { copied, size });
+        }
+        if self.options.direct {
+            // The padding of the tail goes.
+            self.temporary.resize(copied)?;
+        }
+        self.temporary.set_permissions(self.source.permissions)?;
+        if self.options.fsync {
+            sync(pool, self.temporary)?;
+        }
+        Ok(copied)
+    }
+}
+
+/// Waits for the end of all copiers, a stop signal, or a failure; whichever comes first.
+fn watch(
+    copiers: &mut Copiers<'_>,
+    shared: Shared<'_>,
+    progress: &Progress,
+    signals: &mut Signals,
+) -> Result<(), CopyError> {
+    loop {
+        // Collected first: a Ctrl-C that also hit a copier so young that it still dies of it has
+        // arrived here by then.
+        let ended = copiers.collect();
+        if let Some(signal) = signals.take_stop() {
+            return Err(CopyError::Stopped(signal));
+        }
+        // What a copier says is clearer than how it ended.
+        if let Some(message) = shared.failure() {
+            return Err(CopyError::Copier(message));
+        }
+        if ended? {
+            return Ok(());
+        }
+        progress.show(shared.bytes());
+        signals.wait(progress.interval()).map_err(CopyError::Signals)?;
+    }
+}
+
+/// Puts the file on stable storage, through the pool as every other IO of the copy.
+fn sync(pool: &Pool, temporary: &Temporary<'_>) -> Result<(), CopyError> {
+    let file = temporary.file.try_clone().map_err(failed_to("sync the copy"))?;
+    let mut process = pool.attach().map_err(failed_to("attach to the pool"))?;
+    let file = process.file(file, &temporary.path()).map_err(failed_to("sync the copy"))?;
+    let mut scope = process.scope();
+    let handle = scope.acquire().map_err(failed_to("get a handle"))?;
+    let pending = handle
+        .fsync(&file)
+        .map_err(|refused| refused.to_string())
+        .map_err(failed_to("sync the copy"))?;
+    let finished = scope
+        .finish(pending)
+        .map_err(|error| error.to_string())
+        .map_err(failed_to("wait for the copy to be synced"))?;
+    finished.outcome.bytes().map_err(failed_to("sync the copy"))?;
+    Ok(())
+}
+
+fn failed_to<E: Into<Box<dyn Error + Send + Sync>>>(what: &'static str) -> impl Fn(E) -> CopyError {
+    move |error| CopyError::Pool { what, source: error.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_names_bytes_time_ios_and_processes() {
+        let summary = Summary {
+            bytes: 1 << 30,
+            time: Duration::from_millis(812),
+            ios: vec![65536; 4],
+            method: "sync",
+        };
+        assert_eq!(
+            summary.to_string(),
+            "copied 1073741824 bytes in 0.812 s (1261 MiB/s), 262144 IOs by 4 processes \
+             [65536 65536 65536 65536], method sync"
+        );
+    }
+
+    #[test]
+    fn the_summary_of_an_empty_copy_is_no_division_by_zero() {
+        let summary = Summary { bytes: 0, time: Duration::ZERO, ios: vec![0], method: "sync" };
+        assert_eq!(
+            summary.to_string(),
+            "copied 0 bytes in 0.000 s (0 MiB/s), 0 IOs by 1 process [0], method sync"
+        );
+    }
+}

@@ -1,0 +1,352 @@
+//! One copier: takes blocks, keeps a bounded number of them in flight, and ends when none is left.
+//!
+//! The ring is a queue in the order of starting. Its oldest entry is finished, and what follows
+//! from it (a write, the rest of a block, the next block) is started at the end. A frame goes along
+//! with its block: it is either idle or lent to exactly one IO.
+//!
+//! Bounds: the ring holds at most one entry for each frame, and each turn of the loop moves a block
+//! forward or ends. Fails: with the first error of its own, which it leaves in the shared words;
+//! then all stop.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use handfast::{Frame, Pending, Pool, Process, Registry, Scope};
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+
+use super::block::{AfterRead, AfterWrite, Chunk, Geometry};
+use super::shared::Shared;
+use crate::args::CopierOrders;
+use crate::signals::leave_to_coordinator;
+use crate::system::with_remedy;
+
+/// Why a copier gives up.
+#[derive(Debug, thiserror::Error)]
+pub enum CopierError {
+    /// It could not get ready.
+    #[error("a copier could not {what}: {source}")]
+    Setup {
+        /// What it was about to do.
+        what: &'static str,
+        /// Why not.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The pool has fewer frames than were planned.
+    #[error("the pool has no frame left for a copier: this is a defect of handfast")]
+    NoFrame,
+    /// The pool refused an IO.
+    #[error("the pool refused an IO at offset {at} of {}: {message}", path.display())]
+    Refused {
+        /// SRC or the temporary file.
+        path: PathBuf,
+        /// Offset of the IO.
+        at: u64,
+        /// What it said.
+        message: String,
+    },
+    /// A read failed.
+    #[error("cannot read {} at offset {at}: {source}", path.display())]
+    Read {
+        /// SRC.
+        path: PathBuf,
+        /// Offset of the read.
+        at: u64,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A write failed.
+    #[error("cannot write {} at offset {at}: {source}", path.display())]
+    Write {
+        /// The temporary file.
+        path: PathBuf,
+        /// Offset of the write.
+        at: u64,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A write transferred nothing.
+    #[error("cannot write {} at offset {at}: the file system takes no more bytes", path.display())]
+    Stuck {
+        /// The temporary file.
+        path: PathBuf,
+        /// Offset of the write.
+        at: u64,
+    },
+    /// SRC got shorter.
+    #[error(
+        "{} was truncated during the copy: it had {size} bytes at the start and \
+         ends at {found} now; copy it again",
+        path.display()
+    )]
+    Shrunk {
+        /// SRC.
+        path: PathBuf,
+        /// Its size at the start.
+        size: u64,
+        /// Its size now.
+        found: u64,
+    },
+}
+
+/// Runs a copier until no block is left, somebody asks to stop, or something fails.
+pub fn run(orders: &CopierOrders) -> ExitCode {
+    match follow(orders) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody can read the shared words for this one, so it speaks for itself.
+            let _ = writeln!(io::stderr(), "handfast: {}", with_remedy(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn follow(orders: &CopierOrders) -> Result<(), CopierError> {
+    bind_to_coordinator(orders.coordinator)?;
+    leave_to_coordinator().map_err(setup("install its signal handlers"))?;
+    let files = Files::take().map_err(setup("take over SRC and DST"))?;
+    let segment = PathBuf::from(format!("/proc/self/fd/{}", orders.segment));
+    let pool = Pool::open(&segment, Registry::new()).map_err(setup("open the pool"))?;
+    let shared = Shared::new(pool.user_words(), orders.copiers).ok_or(CopierError::Setup {
+        what: "find its shared words",
+        source: "too few words".into(),
+    })?;
+    if let Err(error) = copy(orders, &pool, shared, files) {
+        shared.fail(&with_remedy(&error));
+    }
+    Ok(())
+}
+
+/// Makes the copier die with its coordinator. The coordinator may be dead already, and then
+/// somebody else is the parent.
+fn bind_to_coordinator(coordinator: u32) -> Result<(), CopierError> {
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(setup("bind its life to the coordinator's"))?;
+    let parent = getppid().map(Pid::as_raw_nonzero).and_then(|pid| u32::try_from(pid.get()).ok());
+    if parent == Some(coordinator) {
+        return Ok(());
+    }
+    Err(CopierError::Setup { what: "find its coordinator", source: "it is gone".into() })
+}
+
+/// SRC and DST, which the coordinator has opened and passed as standard input and output: so all
+/// copiers work on the very files that were checked, whatever happens to their names.
+struct Files {
+    source: fs::File,
+    destination: fs::File,
+}
+
+impl Files {
+    fn take() -> io::Result<Self> {
+        let source = io::stdin().as_fd().try_clone_to_owned()?;
+        let destination = io::stdout().as_fd().try_clone_to_owned()?;
+        // From here on nothing that prints can reach DST.
+        rustix::stdio::dup2_stdout(io::stderr())?;
+        Ok(Self { source: source.into(), destination: destination.into() })
+    }
+}
+
+fn copy(
+    orders: &CopierOrders,
+    pool: &Pool,
+    shared: Shared<'_>,
+    files: Files,
+) -> Result<(), CopierError> {
+    let mut process = pool.attach().map_err(setup("attach to the pool"))?;
+    let source = register(&mut process, files.source, &orders.source)?;
+    let destination = register(&mut process, files.destination, &orders.destination)?;
+    let idle = (0..orders.queue_depth)
+        .map(|_| process.frame().ok_or(CopierError::NoFrame))
+        .collect::<Result<Vec<_>, _>>()?;
+    let geometry = Geometry { block_size: orders.block_size, unit: orders.unit, size: orders.size };
+    let mut ring = Ring {
+        orders,
+        geometry,
+        shared,
+        source: &source,
+        destination: &destination,
+        scope: process.scope(),
+        idle,
+        in_flight: VecDeque::new(),
+    };
+    ring.run()
+}
+
+fn register<'pool>(
+    process: &mut Process<'pool>,
+    file: fs::File,
+    path: &Path,
+) -> Result<handfast::File<'pool>, CopierError> {
+    process.file(file, path).map_err(setup("register a file with the pool"))
+}
+
+/// An IO of a block.
+enum InFlight<'pool> {
+    Read(Chunk, Pending<'pool, Frame<'pool>>),
+    Write { chunk: Chunk, payload: u32, pending: Pending<'pool, Frame<'pool>> },
+}
+
+struct Ring<'run, 'pool> {
+    orders: &'run CopierOrders,
+    geometry: Geometry,
+    shared: Shared<'pool>,
+    source: &'run handfast::File<'pool>,
+    destination: &'run handfast::File<'pool>,
+    scope: Scope<'run, 'pool>,
+    idle: Vec<Frame<'pool>>,
+    in_flight: VecDeque<InFlight<'pool>>,
+}
+
+impl<'pool> Ring<'_, 'pool> {
+    fn run(&mut self) -> Result<(), CopierError> {
+        while !self.shared.is_stopped() {
+            self.fill()?;
+            match self.in_flight.pop_front() {
+                Some(InFlight::Read(chunk, pending)) => self.after_read(chunk, pending)?,
+                Some(InFlight::Write { chunk, payload, pending }) => {
+                    self.after_write(chunk, payload, pending)?;
+                }
+                None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts reads until no frame is idle or no block is left.
+    fn fill(&mut self) -> Result<(), CopierError> {
+        while !self.idle.is_empty() {
+            let Some(chunk) = self.geometry.block(self.shared.take_block()) else { return Ok(()) };
+            let Some(frame) = self.idle.pop() else { return Ok(()) };
+            self.start_read(chunk, frame)?;
+        }
+        Ok(())
+    }
+
+    fn start_read(&mut self, chunk: Chunk, mut frame: Frame<'pool>) -> Result<(), CopierError> {
+        let refused = |message| refused(&self.orders.source, chunk.at, message);
+        let len = self.geometry.read_len(chunk) as usize;
+        frame.set_len(len).map_err(|error| refused(error.to_string()))?;
+        let handle = self.scope.acquire().map_err(|error| refused(error.to_string()))?;
+        let pending = handle
+            .read(self.source, frame, chunk.at)
+            .map_err(|error| refused(error.to_string()))?;
+        self.in_flight.push_back(InFlight::Read(chunk, pending));
+        Ok(())
+    }
+
+    fn after_read(
+        &mut self,
+        chunk: Chunk,
+        pending: Pending<'pool, Frame<'pool>>,
+    ) -> Result<(), CopierError> {
+        let path = &self.orders.source;
+        let finished = self
+            .scope
+            .finish(pending)
+            .map_err(|error| refused(path, chunk.at, error.to_string()))?;
+        let got = finished.outcome.bytes().map_err(|error| CopierError::Read {
+            path: path.clone(),
+            at: chunk.at,
+            source: reason(&error),
+        })?;
+        self.shared.count(self.orders.copier, 0);
+        match self.geometry.after_read(chunk, got) {
+            AfterRead::Write { payload, len } => {
+                let mut frame = finished.memory;
+                self.set_content(chunk, (payload, len), &mut frame)?;
+                self.start_write(chunk, payload, frame)
+            }
+            AfterRead::End => {
+                self.idle.push(finished.memory);
+                Ok(())
+            }
+            AfterRead::Shrunk { found } => Err(CopierError::Shrunk {
+                path: path.clone(),
+                size: self.geometry.size.unwrap_or(0),
+                found,
+            }),
+        }
+    }
+
+    /// Gives the frame the length of the write, with zeros behind the content: they are cut off at
+    /// the end of the copy, but until then they must not be what another block has left in the
+    /// frame.
+    fn set_content(
+        &self,
+        chunk: Chunk,
+        (payload, len): (u32, u32),
+        frame: &mut Frame<'pool>,
+    ) -> Result<(), CopierError> {
+        frame
+            .set_len(len as usize)
+            .and_then(|()| match len - payload {
+                0 => Ok(()),
+                padding => frame.copy_from_slice(payload as usize, &vec![0; padding as usize]),
+            })
+            .map_err(|error| refused(&self.orders.destination, chunk.at, error.to_string()))
+    }
+
+    fn start_write(
+        &mut self,
+        chunk: Chunk,
+        payload: u32,
+        frame: Frame<'pool>,
+    ) -> Result<(), CopierError> {
+        let refused = |message| refused(&self.orders.destination, chunk.at, message);
+        let handle = self.scope.acquire().map_err(|error| refused(error.to_string()))?;
+        let pending = handle
+            .write(self.destination, frame, chunk.at)
+            .map_err(|error| refused(error.to_string()))?;
+        self.in_flight.push_back(InFlight::Write { chunk, payload, pending });
+        Ok(())
+    }
+
+    fn after_write(
+        &mut self,
+        chunk: Chunk,
+        payload: u32,
+        pending: Pending<'pool, Frame<'pool>>,
+    ) -> Result<(), CopierError> {
+        let path = &self.orders.destination;
+        let finished = self
+            .scope
+            .finish(pending)
+            .map_err(|error| refused(path, chunk.at, error.to_string()))?;
+        let wrote = finished.outcome.bytes().map_err(|error| CopierError::Write {
+            path: path.clone(),
+            at: chunk.at,
+            source: reason(&error),
+        })?;
+        match self.geometry.after_write(chunk, payload, wrote) {
+            AfterWrite::Continue(rest) => {
+                let moved = u32::try_from(rest.at - chunk.at).unwrap_or(payload);
+                self.shared.count(self.orders.copier, moved);
+                self.start_read(rest, finished.memory)
+            }
+            AfterWrite::Done => {
+                self.shared.count(self.orders.copier, payload);
+                self.idle.push(finished.memory);
+                Ok(())
+            }
+            AfterWrite::Stuck => Err(CopierError::Stuck { path: path.clone(), at: chunk.at }),
+        }
+    }
+}
+
+fn setup<E: Error + Send + Sync + 'static>(what: &'static str) -> impl Fn(E) -> CopierError {
+    move |error| CopierError::Setup { what, source: Box::new(error) }
+}
+
+/// What the kernel said, without the target and the offset that the pool's error names: the
+/// copier's own error names them as the user does.
+fn reason(error: &handfast::IoError) -> io::Error {
+    error.errno().map_or_else(|| io::Error::other(error.to_string()), io::Error::from_raw_os_error)
+}
+
+fn refused(path: &Path, at: u64, message: String) -> CopierError {
+    CopierError::Refused { path: path.to_owned(), at, message }
+}

@@ -1,0 +1,31 @@
+//! The program `handfast`: copies a file with several processes through one pool of IO handles, and
+//! tells what the machine it runs on can do.
+//!
+//! Reading order: [`args`] (what can be asked for), [`copy`] (plan, destination, copiers,
+//! coordinator), [`doctor`] (the probes), [`signals`] and [`system`] (what both need of the
+//! operating system).
+#![forbid(unsafe_code)]
+
+mod args;
+mod copy;
+mod doctor;
+mod signals;
+mod system;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, error::ErrorKind};
+
+use args::{Cli, Command};
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Copy(options) => match options.check() {
+            Ok(()) => copy::run(&options),
+            Err(message) => Cli::command().error(ErrorKind::ValueValidation, message).exit(),
+        },
+        Command::Doctor => doctor::run(),
+        Command::Copier(orders) => copy::run_copier(&orders),
+        Command::DoctorPeer(orders) => doctor::run_peer(&orders),
+    }
+}

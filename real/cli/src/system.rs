@@ -1,0 +1,86 @@
+//! Small questions to the operating system that several parts ask.
+
+use std::error::Error;
+use std::io;
+
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
+
+/// This program, whatever its name is by now.
+pub const SELF: &str = "/proc/self/exe";
+
+/// What to do about an error whose own text does not say it, if it is one of those.
+///
+/// The number is looked for along the chain of sources, and at the end in the text: an error may
+/// have lost its number on the way through another crate, but it never loses "os error 24".
+pub fn remedy(error: &(dyn Error + 'static)) -> Option<String> {
+    let errno = errno_of(error)?;
+    if errno == Errno::MFILE {
+        let limit = getrlimit(Resource::Nofile).current;
+        let limit = limit.map_or("unlimited".to_owned(), |limit| limit.to_string());
+        return Some(format!("the limit of open files (ulimit -n) is {limit}: raise it"));
+    }
+    if errno == Errno::NFILE {
+        return Some("the whole system has too many open files (sysctl fs.file-max)".to_owned());
+    }
+    if errno == Errno::FBIG {
+        return Some("the limit of a file's size (ulimit -f) may be too low".to_owned());
+    }
+    None
+}
+
+/// Puts an error and its remedy into one line.
+pub fn with_remedy(error: &(dyn Error + 'static)) -> String {
+    match remedy(error) {
+        Some(remedy) => format!("{error}; {remedy}"),
+        None => error.to_string(),
+    }
+}
+
+fn errno_of(error: &(dyn Error + 'static)) -> Option<Errno> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(errno) = error.downcast_ref::<Errno>() {
+            return Some(*errno);
+        }
+        if let Some(number) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            return Some(Errno::from_raw_os_error(number));
+        }
+        next = error.source();
+    }
+    number_in(&error.to_string()).map(Errno::from_raw_os_error)
+}
+
+fn number_in(text: &str) -> Option<i32> {
+    let (_, rest) = text.rsplit_once("os error ")?;
+    rest.split(|character: char| !character.is_ascii_digit()).next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot do it: {source}")]
+    struct Outer {
+        source: io::Error,
+    }
+
+    #[test]
+    fn a_number_deep_in_the_chain_is_found() {
+        let outer = Outer { source: Errno::MFILE.into() };
+        assert!(with_remedy(&outer).contains("ulimit -n"), "{}", with_remedy(&outer));
+    }
+
+    #[test]
+    fn a_number_that_is_only_in_the_text_is_found() {
+        assert_eq!(number_in("cannot: Too many open files (os error 24); so"), Some(24));
+        assert_eq!(number_in("nothing of that kind"), None);
+    }
+
+    #[test]
+    fn errors_that_speak_for_themselves_get_no_remedy() {
+        let outer = Outer { source: Errno::NOENT.into() };
+        assert_eq!(with_remedy(&outer), outer.to_string());
+    }
+}

@@ -1,0 +1,58 @@
+//! `handfast doctor`: one line for each fact, and an exit code.
+
+use std::process::Command;
+
+use crate::support::{HANDFAST, run};
+
+const FACTS: [&str; 9] = [
+    "kernel",
+    "/proc",
+    "memfd and seals",
+    "OFD locks",
+    "futex across processes",
+    "io_uring",
+    "locked-memory limit",
+    "open-files limit",
+    "method sync",
+];
+
+/// The answer to one fact.
+fn line<'out>(report: &'out str, fact: &str) -> &'out str {
+    let is_it =
+        |line: &&str| line.get(4..).is_some_and(|rest| rest.starts_with(&format!("{fact} ")));
+    report.lines().find(is_it).unwrap_or_else(|| panic!("{fact} is missing in {report}"))
+}
+
+#[test]
+fn a_machine_that_runs_these_tests_can_do_method_sync() {
+    let report = run(Command::new(HANDFAST).arg("doctor")).succeeds();
+    for fact in FACTS {
+        let line = line(&report, fact);
+        assert!(line.starts_with("yes ") || line.starts_with("no  "), "{line}");
+    }
+    assert!(line(&report, "method sync").starts_with("yes "), "{report}");
+    assert!(line(&report, "futex across processes").starts_with("yes "), "{report}");
+    assert_eq!(
+        report.lines().last(),
+        Some("handfast works here: method sync, and so handfast copy")
+    );
+    assert_eq!(report.lines().count(), FACTS.len() + 1, "{report}");
+}
+
+#[test]
+fn low_limits_are_told_and_do_not_fail_the_report() {
+    let script = "ulimit -n 20; exec \"$0\" doctor";
+    let report = run(Command::new("sh").args(["-c", script, HANDFAST])).succeeds();
+    let line = line(&report, "open-files limit");
+    assert!(line.starts_with("no ") && line.contains("ulimit -n"), "{line}");
+}
+
+#[test]
+fn a_machine_without_what_method_sync_needs_fails_the_report_with_reasons() {
+    let script = "ulimit -n 4; exec \"$0\" doctor";
+    let run = run(Command::new("sh").args(["-c", script, HANDFAST]));
+    assert_eq!(run.status.code(), Some(1), "{run:?}");
+    let line = line(&run.stdout, "method sync");
+    assert!(line.starts_with("no ") && line.contains("ulimit -n) is 4"), "{line}");
+    assert!(run.stdout.contains("handfast does not work here"), "{run:?}");
+}

@@ -1,0 +1,51 @@
+//! The help teaches.
+
+use std::process::Command;
+
+use crate::support::{HANDFAST, run};
+
+/// The long help of a command, with every run of blanks and line ends as one blank: where lines
+/// break is the terminal's.
+fn help_of(command: &str) -> String {
+    let help = run(Command::new(HANDFAST).args([command, "--help"])).succeeds();
+    help.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_help_of_copy_tells_ranges_examples_exit_codes_and_what_ctrl_c_does() {
+    let help = help_of("copy");
+    for part in [
+        "DST appears whole or not at all",
+        "symbolic link",
+        "Holes in SRC are filled",
+        "reports size 0",
+        "[1 to 256]",
+        "[1 to 1024]",
+        "from 512 to 16M",
+        "[default: 64K]",
+        "Examples:",
+        "On Ctrl-C",
+        "Exit codes:",
+        "130",
+    ] {
+        assert!(help.contains(part), "{part:?} is missing in {help}");
+    }
+}
+
+#[test]
+fn the_help_of_the_program_names_its_commands() {
+    for arguments in [&["--help"][..], &["help"], &["-h"]] {
+        let help = run(Command::new(HANDFAST).args(arguments)).succeeds();
+        assert!(help.contains("  copy ") && help.contains("  doctor "), "{help}");
+        assert!(!help.contains("__"), "{help}");
+    }
+    run(&mut Command::new(HANDFAST)).fails(2, &["Usage: handfast"]);
+    let version = run(Command::new(HANDFAST).arg("--version")).succeeds();
+    assert_eq!(version, format!("handfast {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn the_help_of_doctor_tells_its_exit_codes() {
+    let help = help_of("doctor");
+    assert!(help.contains("exit code is 0"), "{help}");
+}

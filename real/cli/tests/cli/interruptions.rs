@@ -1,0 +1,167 @@
+//! Signals, deaths and a source that changes: no process is left, no temporary file, and DST is
+//! what it was.
+
+use std::fs::{self, File};
+use std::process::Command;
+
+use rustix::process::Signal;
+
+use crate::support::{Fixture, HANDFAST, Started, eventually, noise, pid};
+
+/// Bytes of a source that takes a second or more to copy in blocks of 512 bytes, by one process one
+/// after the other. It is one hole, so it costs nothing but that time.
+const SLOW_BYTES: u64 = 512 << 20;
+
+/// A fixture with a slow source and an old DST.
+fn slow_fixture() -> Fixture {
+    fixture_of(SLOW_BYTES)
+}
+
+fn fixture_of(bytes: u64) -> Fixture {
+    let fixture = Fixture::on_disk();
+    let source = File::create(fixture.path("src")).expect("a file");
+    source.set_len(bytes).expect("a hole");
+    fixture.file("dst", b"old");
+    fixture
+}
+
+/// Starts a slow copy, and waits until its copiers run.
+fn start_slow(fixture: &Fixture, processes: usize) -> Started {
+    let number = processes.to_string();
+    let mut command = fixture.command();
+    command.args(["copy", "src", "dst", "-b", "512", "-d", "1", "-p", &number]);
+    let started = Started::new(&mut command);
+    eventually("all copiers run", || started.children().len() == processes);
+    started
+}
+
+#[track_caller]
+fn assert_untouched(fixture: &Fixture) {
+    assert_eq!(fixture.names(), ["dst", "src"]);
+    assert_eq!(fs::read(fixture.path("dst")).expect("the old file"), b"old");
+}
+
+#[test]
+fn stop_signals_end_the_copy_with_their_exit_code() {
+    let fixture = slow_fixture();
+    for (signal, name, code) in
+        [(Signal::INT, "SIGINT", 130), (Signal::TERM, "SIGTERM", 143), (Signal::HUP, "SIGHUP", 129)]
+    {
+        let started = start_slow(&fixture, 2);
+        started.signal(signal);
+        started.wait().fails(code, &[name, "dst is as it was before"]);
+        assert_untouched(&fixture);
+    }
+}
+
+#[test]
+fn ctrl_c_on_a_terminal_reaches_the_whole_group_and_is_still_one_clean_stop() {
+    let fixture = slow_fixture();
+    let started = start_slow(&fixture, 4);
+    started.signal_group(Signal::INT);
+    started.wait().fails(130, &["SIGINT"]);
+    assert_untouched(&fixture);
+}
+
+#[test]
+fn a_stopped_copier_does_not_keep_the_coordinator_from_ending() {
+    let fixture = slow_fixture();
+    let started = start_slow(&fixture, 2);
+    let copier = started.children()[0];
+    rustix::process::kill_process(pid(copier), Signal::STOP).expect("the copier is there");
+    started.signal(Signal::TERM);
+    // The second one says that there is no patience for the grace period.
+    eventually("the other copier has stopped", || started.children().len() == 1);
+    started.signal(Signal::TERM);
+    started.wait().fails(143, &["SIGTERM"]);
+    assert_untouched(&fixture);
+}
+
+#[test]
+fn a_hangup_that_was_ignored_from_the_start_stays_ignored() {
+    let fixture = slow_fixture();
+    let mut command = Command::new("sh");
+    let script = "trap '' HUP; exec \"$0\" copy src dst -b 512 -d 1 -p 1";
+    command.args(["-c", script, HANDFAST]).current_dir(fixture.root());
+    let started = Started::new(&mut command);
+    eventually("the copier runs", || started.children().len() == 1);
+    let status = fs::read_to_string(format!("/proc/{}/status", started.pid)).expect("its page");
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("a mask");
+    let caught = u64::from_str_radix(caught.trim(), 16).expect("a number");
+    assert_eq!(caught & 1, 0, "SIGHUP is not caught");
+    started.signal(Signal::HUP);
+    started.signal(Signal::TERM);
+    started.wait().fails(143, &["SIGTERM"]);
+    assert_untouched(&fixture);
+}
+
+#[test]
+fn a_killed_copier_fails_the_copy() {
+    let fixture = slow_fixture();
+    let started = start_slow(&fixture, 3);
+    let copier = started.children()[1];
+    rustix::process::kill_process(pid(copier), Signal::KILL).expect("the copier is there");
+    started
+        .wait()
+        .fails(1, &[&format!("(process {copier}) was killed by signal 9"), "start it again"]);
+    assert_untouched(&fixture);
+}
+
+#[test]
+fn copiers_die_with_a_killed_coordinator_and_the_next_copy_cleans_up() {
+    let fixture = slow_fixture();
+    let started = start_slow(&fixture, 3);
+    started.signal(Signal::KILL);
+    started.wait_until_group_is_empty();
+    assert_eq!(fixture.temporaries().len(), 1, "nobody was left to remove it");
+
+    fixture.file("src", &noise(5000, 8));
+    fixture.file(".dst.handfast-of-the-user", b"of the same pattern, so of the same fate");
+    fixture.file(".other.handfast-1-1", b"of another DST");
+    let run = crate::support::run(fixture.command().args(["copy", "src", "dst"]));
+    run.succeeds();
+    assert_eq!(fixture.names(), [".other.handfast-1-1", "dst", "src"]);
+}
+
+#[test]
+fn the_temporary_file_of_a_living_copy_is_left_alone() {
+    let fixture = slow_fixture();
+    let started = start_slow(&fixture, 1);
+    let temporary = fixture.temporaries();
+    assert_eq!(temporary.len(), 1);
+    let quick = crate::support::run(fixture.command().args(["copy", "/proc/version", "dst"]));
+    quick.succeeds();
+    assert_eq!(fixture.temporaries(), temporary);
+    started.signal(Signal::INT);
+    started.wait().fails(130, &["SIGINT"]);
+    assert_eq!(fixture.names(), ["dst", "src"]);
+}
+
+/// Changes the source of a copy that has begun and cannot have ended, because all its processes are
+/// stopped meanwhile.
+fn change_source_during_copy(fixture: &Fixture, len: u64) -> Started {
+    let started = start_slow(fixture, 2);
+    started.signal_group(Signal::STOP);
+    let source = File::options().write(true).open(fixture.path("src")).expect("the source");
+    source.set_len(len).expect("another size");
+    started.signal_group(Signal::CONT);
+    started
+}
+
+#[test]
+fn a_source_that_is_truncated_during_the_copy_is_an_error_with_both_sizes() {
+    let fixture = slow_fixture();
+    let started = change_source_during_copy(&fixture, 1000);
+    started.wait().fails(1, &["src was truncated during the copy", &SLOW_BYTES.to_string()]);
+    assert_untouched(&fixture);
+}
+
+#[test]
+fn a_source_that_grows_during_the_copy_is_copied_as_it_was_at_the_start() {
+    let bytes = SLOW_BYTES / 4;
+    let fixture = fixture_of(bytes);
+    let started = change_source_during_copy(&fixture, bytes + 1000);
+    let summary = started.wait().succeeds();
+    assert!(summary.starts_with(&format!("copied {bytes} bytes in ")), "{summary}");
+    assert_eq!(fs::metadata(fixture.path("dst")).expect("the copy").len(), bytes);
+}
