@@ -83,7 +83,8 @@ sites! {
     FieldsFence: Fence Release, partner "ViewFence";
     /// HANDED_OUT → IDLE. Publishes what the issuer did before it gave the IO up.
     ReleaseHandle: Update Release, partner "WaitLook, CheckLook (recycled)";
-    /// HANDED_OUT → DEFINED. Publishes the request to viewers.
+    /// HANDED_OUT → DEFINED, or at once to STAGED where no stage callback wants to see the state in
+    /// between. Publishes the request to viewers.
     Define: Update Release, partner "ViewLook";
     /// DEFINED → STAGED. Relaxed: it publishes nothing of its own, and as a read-modify-write it
     /// continues the release sequence of Define.

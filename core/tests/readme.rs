@@ -14,5 +14,9 @@ fn the_diagram_of_the_readme_is_generated_from_the_edges() {
         std::fs::write(path, blessed).expect("a writable README");
         return;
     }
-    assert_eq!(&readme[start..end], generated, "run the test with HANDFAST_BLESS=1 to write it anew");
+    assert_eq!(
+        &readme[start..end],
+        generated,
+        "run the test with HANDFAST_BLESS=1 to write it anew"
+    );
 }

@@ -130,6 +130,14 @@ impl Book {
         Some(self.nodes.get(index as usize)?.generation)
     }
 
+    /// Both at once.
+    #[inline(always)]
+    #[must_use]
+    pub fn current(&self, index: u32) -> Option<(Place, Generation)> {
+        let node = self.nodes.get(index as usize)?;
+        Some((node.place, node.generation))
+    }
+
     /// The handle that is handed out, with the scope that acquired it.
     #[inline(always)]
     #[must_use]

@@ -69,8 +69,9 @@ pub enum AsOwner {
     Bury,
 }
 
-/// Judges a word on behalf of its dead owner.
-pub fn as_owner(word: Word, me: ProcessSlot) -> AsOwner {
+/// Judges a word on behalf of its dead owner. `claimed` says that the recoverer has claimed it in
+/// this recovery: a claim in its name that it did not make is some other thread's work.
+pub fn as_owner(word: Word, me: ProcessSlot, claimed: bool) -> AsOwner {
     match word.state() {
         State::Idle => AsOwner::Done,
         State::HandedOut => AsOwner::Release,
@@ -78,7 +79,7 @@ pub fn as_owner(word: Word, me: ProcessSlot) -> AsOwner {
         State::Submitted => match word.completer() {
             None if word.is_sync() => AsOwner::Complete,
             None => AsOwner::Claim,
-            Some(completer) if completer == me => AsOwner::Complete,
+            Some(completer) if completer == me && claimed => AsOwner::Complete,
             Some(completer) => AsOwner::AskCompleter(completer),
         },
         State::CompletedIo => AsOwner::AskCompleter(word.completer().unwrap_or(me)),
@@ -170,6 +171,7 @@ pub struct Recoverer {
     phase: Phase,
     at: u32,
     steps: u8,
+    claimed: bool,
     unfinished: bool,
 }
 
@@ -178,7 +180,17 @@ impl Recoverer {
     /// [`Action::ReadSlot`].
     #[must_use]
     pub const fn new(me: ProcessSlot, dead: ProcessSlot, all: u32, own: Range<u32>) -> Self {
-        Self { me, dead, all, own, phase: Phase::Slot, at: 0, steps: 0, unfinished: false }
+        Self {
+            me,
+            dead,
+            all,
+            own,
+            phase: Phase::Slot,
+            at: 0,
+            steps: 0,
+            claimed: false,
+            unfinished: false,
+        }
     }
 
     /// Only step 1: for a completer that is found dead while its IO's owner is recovered.
@@ -192,6 +204,7 @@ impl Recoverer {
             phase: Phase::Completer,
             at: 0,
             steps: 0,
+            claimed: false,
             unfinished: true,
         }
     }
@@ -227,6 +240,7 @@ impl Recoverer {
         self.phase = phase;
         self.at = at;
         self.steps = 0;
+        self.claimed = false;
         let (completer_end, owner_end) = (self.all, self.own.end);
         match phase {
             Phase::Slot => Action::ReadSlot,
@@ -269,14 +283,17 @@ impl Recoverer {
                 AsCompleter::TakeOver => Action::TakeOver(handle, word),
             };
         }
-        match as_owner(word, self.me) {
+        match as_owner(word, self.me, self.claimed) {
             AsOwner::Done => self.advance(),
             AsOwner::AskCompleter(completer) => Action::Help(completer),
             duty @ (AsOwner::Release
             | AsOwner::Abandon
             | AsOwner::Claim
             | AsOwner::Complete
-            | AsOwner::Bury) => Action::Own(duty, handle, word),
+            | AsOwner::Bury) => {
+                self.claimed = duty == AsOwner::Claim;
+                Action::Own(duty, handle, word)
+            }
         }
     }
 }

@@ -157,6 +157,7 @@ impl Waiter {
     pub fn next(&mut self, saw: Observation) -> Action {
         match saw {
             Observation::Word(word) => self.judge(word),
+            Observation::Probed if self.stage == Stage::LastLook => Action::Read,
             Observation::Submitted | Observation::Probed => self.restart(),
             Observation::Ticket => {
                 self.stage = Stage::Ticketed;
@@ -166,9 +167,10 @@ impl Waiter {
             Observation::Announced(false) => Action::Read,
             Observation::Driven { look_again: true } => self.restart(),
             Observation::Driven { look_again: false } => Action::Sleep,
+            // A caller that waits again and again for less than a slice must notice a death, too.
             Observation::Slept { deadline_passed: true, .. } => {
                 self.stage = Stage::LastLook;
-                Action::Read
+                Action::Probe(self.seen)
             }
             Observation::Slept { how: Slept::LookAgain, .. } => self.restart(),
             Observation::Slept { how: Slept::SliceOver, .. } => Action::Probe(self.seen),
@@ -240,6 +242,17 @@ mod tests {
         assert_eq!(waiter.next(Observation::Word(submitted())), Action::Announce(submitted()));
         assert_eq!(waiter.next(Observation::Announced(true)), Action::Drive(submitted()));
         assert_eq!(waiter.next(Observation::Driven { look_again: false }), Action::Sleep);
+    }
+
+    #[test]
+    fn l9_a_wait_that_times_out_probes_before_its_last_look() {
+        let mut waiter = Waiter::start(Generation::FIRST, false);
+        let _ = waiter.next(Observation::Word(submitted()));
+        let over = Observation::Slept { how: Slept::SliceOver, deadline_passed: true };
+        assert_eq!(waiter.next(over), Action::Probe(submitted()));
+        assert_eq!(waiter.next(Observation::Probed), Action::Read);
+        let last = waiter.next(Observation::Word(submitted()));
+        assert_eq!(last, Action::Return(Verdict::TimedOut));
     }
 
     #[test]

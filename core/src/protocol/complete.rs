@@ -14,10 +14,24 @@ use crate::site::Site;
 use crate::state::{Event, Role, Word};
 
 const COMPLETE: &[Event] = &[Event::CompleteIo];
+const CLAIM: &[Event] = &[Event::Claim];
 const ABANDON: &[Event] = &[Event::Abandon];
 const TAKE_OVER: &[Event] = &[Event::TakeOver];
 const PUBLISH: &[Event] = &[Event::Publish];
 const FINISH: &[Event] = &[Event::CompleteIo, Event::Publish];
+
+/// An IO that its holder has to execute and complete.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "a claim is a duty: execute the IO and complete it"]
+pub struct Claimed {
+    /// The handle.
+    pub id: HandleId,
+    /// The IO.
+    pub generation: Generation,
+    /// What to do; `None` if the segment's bytes make no sense: complete with
+    /// [`RawResult::GARBLED`].
+    pub request: Option<Request>,
+}
 
 /// One completion in progress.
 struct Job<'a, E: Embed> {
@@ -29,7 +43,27 @@ struct Job<'a, E: Embed> {
 }
 
 impl<'a, E: Embed> Context<'a, E> {
-    /// Completes a SUBMITTED IO with its raw result, as `role`. False if somebody else was first, or
+    /// Takes the right and the duty to execute a SUBMITTED IO: its request, or `None` if somebody else
+    /// has it, its issuer executes it in place, or it is over. The caller executes it and calls
+    /// [`Self::complete`] as [`Role::Completer`]; if it dies first, a recoverer takes the claim back.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchHandle`].
+    pub fn claim(&self, id: HandleId) -> Result<Option<Claimed>, Error> {
+        let at = self.at(id)?;
+        let word = at.load(Site::CompleteLook);
+        let change = Move { site: Site::Claim, events: CLAIM, role: Role::Completer(self.me) };
+        let Ok(word) = at.change(word.generation(), word, change) else { return Ok(None) };
+        Ok(Some(Claimed { id, generation: word.generation(), request: at.handle.request() }))
+    }
+
+    /// Completes a SUBMITTED IO with its raw result, as `role`.
+    ///
+    /// At most one caller may be at it for one IO: the issuer in place, whoever claimed it, the holder
+    /// of the lock under which a queue is drained, or of its dead owner's slot lock. The raw result is
+    /// stored before the change is won, so a second one could overwrite it.
+    ///
+    /// False if somebody else was first, or
     /// the handle is not SUBMITTED at this generation: then nothing has happened.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 
 use super::complete::Seen;
 use super::recover::Recovered;
-use super::words::Move;
+use super::words::{At, Move};
 use super::{Context, Embed, Error, HandedOut, Issuer, Shared, Submit};
 use crate::decide::book::Place;
 use crate::decide::waiter::{Look, look};
@@ -60,9 +60,7 @@ impl<E: Embed, M: Submit> Issuer<'_, E, M> {
     /// Reclaims one of its own handles if its IO is over; whether it was.
     #[inline(always)]
     fn reclaim_if_over(&mut self, index: u32) -> Result<bool, Error> {
-        let (Some(Place::InFlight), Some(generation)) =
-            (self.book.place(index), self.book.generation(index))
-        else {
+        let Some((Place::InFlight, generation)) = self.book.current(index) else {
             return Ok(false);
         };
         let at = self.context.at(self.id(index))?;
@@ -70,15 +68,14 @@ impl<E: Embed, M: Submit> Issuer<'_, E, M> {
         if look(word, generation) != Look::Done {
             return Ok(false);
         }
-        self.reclaim(index, word)?;
+        self.reclaim(at, word)?;
         Ok(true)
     }
 
     /// COMPLETED_SHARED → IDLE. The result goes to the method's private side first (S15), local
     /// callbacks having had the last word (MUSEUM B4).
     #[inline(always)]
-    fn reclaim(&mut self, index: u32, word: Word) -> Result<(), Error> {
-        let at = self.context.at(self.id(index))?;
+    fn reclaim(&mut self, at: At<'_, E::P>, word: Word) -> Result<(), Error> {
         let generation = word.generation();
         let shared = at.handle.stored_outcome();
         let change = |site, events| Move { site, events, role: self.role() };
@@ -100,6 +97,7 @@ impl<E: Embed, M: Submit> Issuer<'_, E, M> {
             at.store(localised, reclaim)?;
         }
         let next = Generation::new(generation.get() + 1).unwrap_or(Generation::LAST);
+        let index = at.id.0.wrapping_sub(self.base);
         self.book.reclaim(index, next).ok_or(Error::NotHandedOut(at.id))
     }
 
@@ -121,10 +119,10 @@ impl<E: Embed, M: Submit> Issuer<'_, E, M> {
     pub fn finish(&mut self, io: HandedOut) -> Result<(), Error> {
         self.context.outside_callback()?;
         let index = io.id.0.wrapping_sub(self.base);
-        match (self.book.generation(index), self.book.place(index)) {
-            (Some(now), _) if now > io.generation => return Ok(()),
-            (Some(now), Some(Place::InFlight)) if now == io.generation => {}
-            (Some(now), Some(Place::Staged)) if now == io.generation => self.submit_staged()?,
+        match self.book.current(index) {
+            Some((Place::InFlight, now)) if now == io.generation => {}
+            Some((Place::Staged, now)) if now == io.generation => self.submit_staged()?,
+            Some((_, now)) if now > io.generation => return Ok(()),
             _ => return Err(Error::NotHandedOut(io.id)),
         }
         while !self.reclaim_if_over(index)? {

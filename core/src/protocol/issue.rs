@@ -22,11 +22,15 @@ const HAND_OUT: &[Event] = &[Event::HandOut];
 const RELEASE: &[Event] = &[Event::Release];
 const DEFINE: &[Event] = &[Event::Define];
 const STAGE: &[Event] = &[Event::Stage];
+const DEFINE_AND_STAGE: &[Event] = &[Event::Define, Event::Stage];
 const SUBMIT: &[Event] = &[Event::Submit];
 const SUBMIT_IN_PLACE: &[Event] = &[Event::SubmitInPlace];
 const TO_STAGED: &[Event] = &[Event::HandOut, Event::Define, Event::Stage];
 const START: &[Event] = &[Event::Define, Event::Stage, Event::Submit];
 const START_IN_PLACE: &[Event] = &[Event::Define, Event::Stage, Event::SubmitInPlace];
+
+/// The staged IO that is submitted next: its words and its request.
+type FirstStaged<'a, P> = (At<'a, P>, Option<Request>);
 
 /// A handle that is handed out: which use of which handle.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -249,7 +253,7 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
     /// # Errors
     /// [`Error::NotHandedOut`], [`Error::InCallback`], [`Error::TooManyBuffers`]; nothing has
     /// changed then.
-    #[inline]
+    #[inline(always)]
     pub fn start(
         &mut self,
         handle: HandedOut,
@@ -260,7 +264,7 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
         let index = self.handed_out(handle)?;
         let (at, word) = (self.context.at(handle.id)?, self.handed_out_word(handle)?);
         let iovecs = self.context.shared.iovecs(handle.id);
-        if places.len() > iovecs.len() {
+        if usize::from(request.iovecs) != places.len() || places.len() > iovecs.len() {
             return Err(Error::TooManyBuffers { given: places.len(), reserved: iovecs.len() });
         }
         for (iovec, place) in iovecs.iter().zip(places) {
@@ -278,6 +282,9 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
         self.start_in_steps(at, word, request)
     }
 
+    /// The way with stops in between. Apart from the straight one, which so stays short enough to be
+    /// inlined.
+    #[inline(never)]
     fn start_in_steps(
         &mut self,
         at: At<'a, E::P>,
@@ -292,11 +299,15 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
             self.method.submit(&[(at.id, word.generation())]);
             return Ok(());
         }
-        let word = at.add(word, self.change(Site::Define, DEFINE))?;
-        if !self.stage_callbacks(at, word, request) {
-            return self.abandon(index, word, RawResult::REFUSED);
+        if request.callbacks.is_empty() {
+            at.add(word, self.change(Site::Define, DEFINE_AND_STAGE))?;
+        } else {
+            let word = at.add(word, self.change(Site::Define, DEFINE))?;
+            if !self.stage_callbacks(at, word, request) {
+                return self.abandon(index, word, RawResult::REFUSED);
+            }
+            at.add(word, self.change(Site::Stage, STAGE))?;
         }
-        at.add(word, self.change(Site::Stage, STAGE))?;
         self.book.stage(index).ok_or(Error::NotHandedOut(at.id))?;
         if self.batch == 0 || self.book.staged() == MAX_STAGED {
             self.submit_staged()
@@ -330,16 +341,19 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
     /// the rest stays staged and is offered again when something in flight is over (R14).
     ///
     /// # Errors
-    /// [`Error::Corrupt`].
+    /// [`Error::InCallback`] if something is staged; [`Error::Corrupt`].
     pub fn submit_staged(&mut self) -> Result<(), Error> {
+        if self.book.staged() > 0 {
+            self.context.outside_callback()?;
+        }
         while self.book.staged() > 0 {
             let accepted = self.method.accept(self.book.staged());
             if accepted > 0 {
                 self.submit_some(accepted)?;
             } else if let Some(oldest) = self.oldest_unfinished() {
                 let _over = self.context.wait(oldest, None)?;
-            } else {
-                self.submit_first(true)?;
+            } else if let Some((at, request)) = self.first_staged()? {
+                self.run_first(at, request)?;
             }
         }
         Ok(())
@@ -364,15 +378,18 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
         let mut started = [(HandleId(0), Generation::FIRST); MAX_STAGED];
         let mut len = 0;
         for _ in 0..count.min(self.book.staged()) {
-            let in_place = self.first_in_place()?;
-            if in_place && len > 0 {
+            let Some((at, request)) = self.first_staged()? else { break };
+            if request.is_some_and(|request| !self.method.in_place(&request)) {
+                let word = self.submit_first(at, SUBMIT)?;
+                started[len] = (at.id, word.generation());
+                len += 1;
+                continue;
+            }
+            if len > 0 {
                 self.method.submit(&started[..len]);
                 len = 0;
             }
-            if let Some(io) = self.submit_first(in_place)? {
-                started[len] = io;
-                len += 1;
-            }
+            self.run_first(at, request)?;
         }
         if len > 0 {
             self.method.submit(&started[..len]);
@@ -380,32 +397,40 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
         Ok(())
     }
 
-    fn first_in_place(&self) -> Result<bool, Error> {
-        let Some(index) = self.book.first_staged() else { return Ok(false) };
-        let at = self.context.at(self.id(index))?;
-        Ok(at.handle.request().is_none_or(|request| self.method.in_place(&request)))
-    }
-
-    /// STAGED → SUBMITTED for the first staged one. In place it is executed and completed here;
-    /// otherwise it is for the method.
-    fn submit_first(&mut self, in_place: bool) -> Result<Option<(HandleId, Generation)>, Error> {
+    /// The staged one that is submitted next, and its request (`None` if it is garbled: then it must
+    /// not leave this process).
+    #[inline(always)]
+    fn first_staged(&self) -> Result<Option<FirstStaged<'a, E::P>>, Error> {
         let Some(index) = self.book.first_staged() else { return Ok(None) };
         let at = self.context.at(self.id(index))?;
+        Ok(Some((at, at.handle.request())))
+    }
+
+    /// STAGED → SUBMITTED for the first staged one.
+    #[inline(always)]
+    fn submit_first(&mut self, at: At<'a, E::P>, events: &'static [Event]) -> Result<Word, Error> {
+        let index = at.id.0.wrapping_sub(self.base);
         let generation = self.book.generation(index).ok_or(Error::Exhausted)?;
-        let events = if in_place { SUBMIT_IN_PLACE } else { SUBMIT };
         let word = compose(Word::idle(generation), TO_STAGED, self.role())
             .map_err(|illegal| Error::Corrupt(illegal.at(at.id)))?;
-        at.add(word, self.change(Site::Submit, events))?;
+        let word = at.add(word, self.change(Site::Submit, events))?;
         self.book.submit_first().ok_or(Error::NotHandedOut(at.id))?;
-        if !in_place {
-            return Ok(Some((at.id, generation)));
-        }
-        let raw = match at.handle.request() {
-            Some(request) => self.method.execute(at.id, &request),
+        Ok(word)
+    }
+
+    /// The same in place: it is executed and completed here.
+    #[inline(always)]
+    fn run_first(&mut self, at: At<'a, E::P>, request: Option<Request>) -> Result<(), Error> {
+        let word = self.submit_first(at, SUBMIT_IN_PLACE)?;
+        let raw = match &request {
+            Some(request) => self.method.execute(at.id, request),
             None => RawResult::GARBLED,
         };
-        self.context.complete((at.id, generation), raw, self.role())?;
-        Ok(None)
+        if request.is_some_and(|request| request.callbacks.is_empty()) {
+            return self.context.finish_in_place(at, word, raw);
+        }
+        self.context.complete((at.id, word.generation()), raw, self.role())?;
+        Ok(())
     }
 
     /// Waits for any IO of the pool; submits what is staged before it sleeps (L3).

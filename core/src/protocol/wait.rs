@@ -10,7 +10,7 @@ use super::{Context, Drive, Embed, Error, Shared};
 use crate::decide::waiter::{Action, Look, Observation, Verdict, Waiter, look};
 use crate::ids::{Generation, HandleId, WaitRef};
 use crate::outcome::RawResult;
-use crate::platform::{EventCount, Field, Platform, SLICE_NS, SlotLocks};
+use crate::platform::{EventCount, Field, Platform, SLICE_NS, Slept, SlotLocks};
 use crate::site::Site;
 use crate::state::{Event, Role, State, Word};
 
@@ -65,7 +65,10 @@ impl<'a, E: Embed> Context<'a, E> {
             let saw = match action {
                 Action::Read => Observation::Word(at.load(Site::WaitLook)),
                 Action::SubmitStaged => {
-                    submit()?;
+                    // Staged by an issuer that this caller cannot speak for.
+                    if !submit()? {
+                        return Err(Error::WouldWaitForItself(reference));
+                    }
                     Observation::Submitted
                 }
                 Action::TakeTicket => {
@@ -75,7 +78,12 @@ impl<'a, E: Embed> Context<'a, E> {
                 Action::Announce(word) => Observation::Announced(announce(at, word)),
                 Action::Drive(word) => {
                     let look_again = submit()? || self.drive(at.id, word);
-                    Observation::Driven { look_again }
+                    let deadline_passed = deadline_ns.is_some_and(|at| E::P::now_ns() >= at);
+                    if look_again && deadline_passed {
+                        Observation::Slept { how: Slept::LookAgain, deadline_passed }
+                    } else {
+                        Observation::Driven { look_again }
+                    }
                 }
                 Action::Sleep => sleep(at, ticket, deadline_ns),
                 Action::Probe(word) => {
