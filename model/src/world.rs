@@ -295,6 +295,10 @@ impl Submit for Simulated<'_> {
         RAW
     }
 
+    fn is_outstanding(&self, _io: HandleId) -> bool {
+        true
+    }
+
     fn retired(&mut self, _io: HandleId, generation: Generation, outcome: Outcome) {
         let before = self.retired.replace((generation, outcome));
         let later = before.is_none_or(|(earlier, _)| earlier < generation);

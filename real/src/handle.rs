@@ -4,7 +4,7 @@
 //! takes it by value, so it cannot be used after the start. Everything it is told is kept in private
 //! memory until the start, and is checked before anything shared changes (MUSEUM R7).
 
-use crate::memory::{Buffers, Lend, LentBuffers, Memory, MemoryError};
+use crate::memory::{Buffers, Extent, Lend, MemoryError};
 use crate::pending::Pending;
 use crate::process::{Process, UseError, Waited};
 use crate::target::{File, check_pool};
@@ -127,6 +127,7 @@ impl<'h, 'pool> Handle<'h, 'pool> {
     /// # Errors
     /// [`DefineError::DataAlreadySet`]; more words than reserved.
     pub fn set_data_64(&mut self, words: &[u64]) -> Result<(), DefineError> {
+        self.process.check()?;
         if self.data_len.is_some() {
             return Err(DefineError::DataAlreadySet);
         }
@@ -222,113 +223,102 @@ impl<'h, 'pool> Handle<'h, 'pool> {
 
     #[inline(always)]
     fn start<M: Lend<'pool>>(
-        self,
+        mut self,
         operation: Operation,
         file: &File<'pool>,
         memory: M,
         offset: u64,
     ) -> Result<Pending<'pool, M>, Refused<M>> {
-        let buffers = memory.into_buffers();
-        match self.try_start(operation, file, (&buffers, offset)) {
-            Ok(request) => self.run(&request, file, buffers),
-            Err(error) => Err(refused(error, buffers)),
+        match self.process.issuer.method_mut().room(self.handed_out.id) {
+            Some(place) => memory.put_into(place),
+            None => return Err(Refused { error: UseError::NotMine.into(), memory }),
         }
-    }
-
-    /// Every check that can be made before anything changes.
-    #[inline(always)]
-    fn try_start(
-        &self,
-        operation: Operation,
-        file: &File<'pool>,
-        io: (&LentBuffers<'pool>, u64),
-    ) -> Result<Request, StartError> {
-        let (list, offset) = (io.0.0.as_slice(), io.1);
-        self.process.check()?;
-        let segment = self.process.pool.segment();
-        check_pool(file, segment)?;
-        let (mut length, mut flags) = (0_u64, self.flags);
-        for memory in list {
-            memory.check(segment)?;
-            length = length.saturating_add(memory.len() as u64);
-            if memory.is_local() {
-                flags |= Flags::REFERENCES_LOCAL;
-            }
-        }
-        let reserved = segment.facts().config.max_iovecs() as usize;
-        if list.len() > reserved {
-            return Err(Error::TooManyBuffers { given: list.len(), reserved }.into());
-        }
-        if length > MAX_LENGTH {
-            return Err(MemoryError::TooLong(length, MAX_LENGTH).into());
-        }
-        Ok(Request {
-            operation,
-            flags,
-            target: file.target(),
-            target_data: file.target_data(),
-            offset,
-            length,
-            iovecs: u16::try_from(list.len()).unwrap_or(u16::MAX),
-            data_len: self.data_len.unwrap_or(0),
-            callbacks: self.callbacks,
-        })
-    }
-
-    #[inline(always)]
-    fn run<M: Lend<'pool>>(
-        self,
-        request: &Request,
-        file: &File<'pool>,
-        buffers: LentBuffers<'pool>,
-    ) -> Result<Pending<'pool, M>, Refused<M>> {
-        match &buffers.0 {
-            Buffers::None => self.launch(request, file, buffers, &[]),
-            Buffers::One(memory) => {
-                let places = [memory.place()];
-                self.launch(request, file, buffers, &places)
-            }
-            Buffers::Many(list) => {
-                let places: Vec<Place> = list.iter().map(Memory::place).collect();
-                self.launch(request, file, buffers, &places)
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn launch<M: Lend<'pool>>(
-        self,
-        request: &Request,
-        file: &File<'pool>,
-        buffers: LentBuffers<'pool>,
-        places: &[Place],
-    ) -> Result<Pending<'pool, M>, Refused<M>> {
-        let HandedOut { id, generation } = self.handed_out;
-        let issuer = &mut self.process.issuer;
-        // In place and alone, the IO is over before the caller's borrow of the file ends.
-        let keep = issuer.batch_depth() > 0 || issuer.book().staged() > 0;
-        issuer.method_mut().lend((id, generation), buffers.0, (file, keep));
-        if let Err(error) = issuer.start(self.handed_out, request, places) {
-            let buffers = LentBuffers(issuer.method_mut().unlend(id));
-            return Err(refused(error.into(), buffers));
+        if let Err(error) = self.try_start(operation, file, offset) {
+            return Err(self.refused(error));
         }
         let pending = Pending::new(self.process, self.handed_out);
         // It is not handed out any more: there is nothing to release.
         std::mem::forget(self);
         Ok(pending)
     }
+
+    /// Starts the IO with the memory that was put into its entry; in place it is over afterwards. The
+    /// same for every kind of memory, so it is compiled once.
+    fn try_start(
+        &mut self,
+        operation: Operation,
+        file: &File<'pool>,
+        offset: u64,
+    ) -> Result<(), StartError> {
+        let request = self.define(operation, file, offset)?;
+        let HandedOut { id, generation } = self.handed_out;
+        let issuer = &mut self.process.issuer;
+        let one;
+        let mut many = None;
+        let places: &[Place] = match issuer.method().memory_of(id) {
+            Buffers::None => &[],
+            Buffers::One(memory) => {
+                one = [memory.place()];
+                &one
+            }
+            Buffers::Many(_) => many.insert(issuer.method_mut().places_of(id)),
+        };
+        // In place and alone, the IO is over before the caller's borrow of the file ends.
+        let keep = issuer.batch_depth() > 0 || issuer.book().staged() > 0;
+        issuer.method_mut().lend((id, generation), file, keep);
+        let started = issuer.start(self.handed_out, &request, places);
+        if let Some(places) = many {
+            issuer.method_mut().give_back(places);
+        }
+        Ok(started?)
+    }
+
+    #[cold]
+    fn refused<M: Lend<'pool>>(self, error: StartError) -> Refused<M> {
+        let place = self.process.issuer.method_mut().unlend(self.handed_out.id);
+        match place.and_then(M::take_from) {
+            Some(memory) => Refused { error, memory },
+            None => unreachable!("memory comes back as what it was given"),
+        }
+    }
+
+    /// Every check that can be made before anything changes.
+    #[inline(always)]
+    fn define(
+        &self,
+        operation: Operation,
+        file: &File<'pool>,
+        offset: u64,
+    ) -> Result<Request, StartError> {
+        self.process.check()?;
+        let segment = self.process.issuer.context().shared;
+        check_pool(file, segment)?;
+        let memory = self.process.issuer.method().memory_of(self.handed_out.id);
+        let Extent { count, length, local } = memory.check(segment)?;
+        let reserved = segment.facts().config.max_iovecs() as usize;
+        if count > reserved {
+            return Err(Error::TooManyBuffers { given: count, reserved }.into());
+        }
+        if length > MAX_LENGTH {
+            return Err(MemoryError::TooLong(length, MAX_LENGTH).into());
+        }
+        let local = if local { Flags::REFERENCES_LOCAL } else { Flags::empty() };
+        Ok(Request {
+            operation,
+            flags: self.flags | local,
+            target: file.target(),
+            target_data: file.target_data(),
+            offset,
+            length,
+            iovecs: u16::try_from(count).unwrap_or(u16::MAX),
+            data_len: self.data_len.unwrap_or(0),
+            callbacks: self.callbacks,
+        })
+    }
 }
 
 /// The most bytes Linux transfers in one call.
 const MAX_LENGTH: u64 = 0x7fff_f000;
-
-#[cold]
-fn refused<'pool, M: Lend<'pool>>(error: StartError, buffers: LentBuffers<'pool>) -> Refused<M> {
-    match M::from_buffers(buffers) {
-        Some(memory) => Refused { error, memory },
-        None => unreachable!("memory comes back as what it was given"),
-    }
-}
 
 impl Drop for Handle<'_, '_> {
     fn drop(&mut self) {

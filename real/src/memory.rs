@@ -24,7 +24,11 @@ use handfast_core::lease::LeaseWord;
 use handfast_core::platform::Atomic64 as _;
 use handfast_core::protocol::{Shared as _, lease};
 use handfast_core::site::Site;
-use std::ptr::NonNull;
+
+mod lend;
+
+pub(crate) use lend::{Buffers, Extent};
+pub use lend::{Lend, LentBuffers};
 
 /// The region number of memory that only its process can reach.
 pub(crate) const LOCAL_REGION: u32 = 0;
@@ -147,12 +151,9 @@ impl<'pool> Frame<'pool> {
     /// # Errors
     /// [`MemoryError::OutOfBounds`], [`MemoryError::Lost`].
     pub fn copy_from_slice(&mut self, at: usize, bytes: &[u8]) -> Result<(), MemoryError> {
-        let to = self.bytes(at, bytes.len())?;
-        // SAFETY: `bytes()` checked that the destination lies inside of the frame, which is mapped
-        // for as long as `segment` lives; the source is a slice. They cannot overlap: no reference
-        // to the segment's bytes exists.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to.as_ptr(), bytes.len()) };
-        Ok(())
+        self.check_owned()?;
+        let copied = self.segment.copy_in(self.index, at, bytes);
+        copied.ok_or_else(|| outside(self.segment, self.id(), at, bytes.len()))
     }
 
     /// Copies bytes out of the frame.
@@ -160,7 +161,7 @@ impl<'pool> Frame<'pool> {
     /// # Errors
     /// [`MemoryError::OutOfBounds`], [`MemoryError::Lost`].
     pub fn copy_to_slice(&self, at: usize, out: &mut [u8]) -> Result<(), MemoryError> {
-        self.bytes(at, out.len())?;
+        self.check_owned()?;
         copy_from_frame(self.segment, self.id(), at, out)
     }
 
@@ -168,17 +169,20 @@ impl<'pool> Frame<'pool> {
         self.segment.frame_words().get(self.index as usize)
     }
 
-    /// Whether the lease is still this one's.
-    #[inline(always)]
+    /// Whether the lease is still this one's, and the process that has it this one.
     fn check_owned(&self) -> Result<(), MemoryError> {
-        let now = self.word().map(|word| word.load(Site::LeaseLook));
-        let mine = now == Some(self.owned.raw()) && !self.segment.is_forked();
-        if mine { Ok(()) } else { Err(MemoryError::Lost(self.index)) }
+        if self.segment.is_forked() {
+            Err(MemoryError::Lost(self.index))
+        } else {
+            self.check_lease()
+        }
     }
 
-    fn bytes(&self, at: usize, len: usize) -> Result<NonNull<u8>, MemoryError> {
-        self.check_owned()?;
-        frame_bytes(self.segment, self.id(), at, len)
+    /// Whether the lease is still this one's.
+    #[inline(always)]
+    fn check_lease(&self) -> Result<(), MemoryError> {
+        let now = self.word().map(|word| word.load(Site::LeaseLook));
+        if now == Some(self.owned.raw()) { Ok(()) } else { Err(MemoryError::Lost(self.index)) }
     }
 
     /// Offers the frame, with its bytes, to the process that is given the token. If nobody adopts
@@ -187,6 +191,7 @@ impl<'pool> Frame<'pool> {
     /// # Errors
     /// [`MemoryError::Lost`].
     pub fn hand_over(self) -> Result<FrameToken, MemoryError> {
+        self.check_owned()?;
         let offered = self.word().and_then(|word| lease::offer(word, self.owned));
         let word = offered.ok_or(MemoryError::Lost(self.index))?.raw();
         let token = FrameToken { pool: self.segment.tag().0, index: self.index, word };
@@ -229,23 +234,6 @@ impl Drop for Frame<'_> {
     }
 }
 
-/// The bytes of a part of a frame, as an address inside of the mapping.
-fn frame_bytes(
-    segment: &Segment,
-    frame: FrameId,
-    at: usize,
-    len: usize,
-) -> Result<NonNull<u8>, MemoryError> {
-    let frames = segment.facts().config.frames();
-    let first = segment.frame(frame.0).ok_or(MemoryError::NoSuchFrame(frame.0, frames))?;
-    let size = segment.frame_size();
-    if at.checked_add(len).is_none_or(|end| end > size) {
-        return Err(MemoryError::OutOfBounds { at, len, size });
-    }
-    // SAFETY: `first` is the start of a frame of `size` bytes and `at + len <= size`.
-    Ok(unsafe { first.add(at) })
-}
-
 /// Copies bytes of any frame, whoever owns it.
 pub(crate) fn copy_from_frame(
     segment: &Segment,
@@ -253,11 +241,17 @@ pub(crate) fn copy_from_frame(
     at: usize,
     out: &mut [u8],
 ) -> Result<(), MemoryError> {
-    let from = frame_bytes(segment, frame, at, out.len())?;
-    // SAFETY: `frame_bytes` checked that the source lies inside of the mapping; the destination is
-    // an exclusive slice elsewhere. A peer that writes at the same time gives us some bytes.
-    unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), out.as_mut_ptr(), out.len()) };
-    Ok(())
+    let len = out.len();
+    segment.copy_out(frame.0, at, out).ok_or_else(|| outside(segment, frame, at, len))
+}
+
+/// Which of the two reasons it is.
+fn outside(segment: &Segment, frame: FrameId, at: usize, len: usize) -> MemoryError {
+    let frames = segment.facts().config.frames();
+    if frame.0 >= frames {
+        return MemoryError::NoSuchFrame(frame.0, frames);
+    }
+    MemoryError::OutOfBounds { at, len, size: segment.frame_size() }
 }
 
 /// A frame on its way to another process: 16 plain bytes.
@@ -325,8 +319,8 @@ impl<'pool> Memory<'pool> {
     #[inline(always)]
     pub(crate) fn iovec(&self) -> Option<IoVec> {
         let (base, len) = match self {
-            Self::Frame(frame) => (frame.segment.frame(frame.index)?, frame.len),
-            Self::Region(slice) => (slice.base(), slice.len()),
+            Self::Frame(frame) => (frame.segment.frame(frame.index, frame.len)?, frame.len),
+            Self::Region(slice) => (slice.base()?, slice.len()),
             Self::Local(buffer) => (buffer.base(), buffer.len()),
         };
         Some(IoVec { base, len })
@@ -350,14 +344,14 @@ impl<'pool> Memory<'pool> {
         matches!(self, Self::Local(_))
     }
 
-    /// Whether it may be given to an IO of this pool now.
+    /// Whether it may be given to an IO of this pool now, by a process that was not forked.
     #[inline(always)]
     pub(crate) fn check(&self, segment: &Segment) -> Result<(), MemoryError> {
         match self {
             Self::Frame(frame) if !std::ptr::eq(frame.segment, segment) => {
                 Err(MemoryError::OtherPool)
             }
-            Self::Frame(frame) => frame.check_owned(),
+            Self::Frame(frame) => frame.check_lease(),
             Self::Region(slice) if slice.pool() != segment.tag() => Err(MemoryError::OtherPool),
             Self::Region(_) | Self::Local(_) => Ok(()),
         }
@@ -377,76 +371,6 @@ impl<'pool> Memory<'pool> {
         }
     }
 }
-
-/// What an IO holds of its issuer's memory.
-#[derive(Debug, Default)]
-pub(crate) enum Buffers<'pool> {
-    #[default]
-    None,
-    One(Memory<'pool>),
-    Many(Vec<Memory<'pool>>),
-}
-
-impl<'pool> Buffers<'pool> {
-    #[inline(always)]
-    pub fn as_slice(&self) -> &[Memory<'pool>] {
-        match self {
-            Self::None => &[],
-            Self::One(memory) => std::slice::from_ref(memory),
-            Self::Many(list) => list,
-        }
-    }
-}
-
-mod sealed {
-    pub trait Sealed {}
-}
-
-/// Memory that can be given to an IO and comes back with its completion: [`Frame`], [`RegionSlice`],
-/// [`AlignedBuf`], [`Memory`] (one of these), `Vec<Memory>` (several, in order), `()` (none, for
-/// FSYNC).
-pub trait Lend<'pool>: sealed::Sealed + Sized {
-    #[doc(hidden)]
-    fn into_buffers(self) -> LentBuffers<'pool>;
-    #[doc(hidden)]
-    fn from_buffers(buffers: LentBuffers<'pool>) -> Option<Self>;
-}
-
-/// What [`Lend`] converts to; of no use outside of the crate.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct LentBuffers<'pool>(pub(crate) Buffers<'pool>);
-
-macro_rules! lend {
-    ($type:ty, $given:ident => $into:expr, $kept:pat => $back:expr) => {
-        impl<'pool> Lend<'pool> for $type {
-            #[inline(always)]
-            fn into_buffers(self) -> LentBuffers<'pool> {
-                let $given = self;
-                LentBuffers($into)
-            }
-
-            #[inline(always)]
-            fn from_buffers(buffers: LentBuffers<'pool>) -> Option<Self> {
-                if let $kept = buffers.0 { Some($back) } else { None }
-            }
-        }
-    };
-}
-
-impl sealed::Sealed for Frame<'_> {}
-impl sealed::Sealed for RegionSlice {}
-impl sealed::Sealed for AlignedBuf {}
-impl sealed::Sealed for Memory<'_> {}
-impl sealed::Sealed for Vec<Memory<'_>> {}
-impl sealed::Sealed for () {}
-
-lend!(Frame<'pool>, frame => Buffers::One(Memory::Frame(frame)), Buffers::One(Memory::Frame(frame)) => frame);
-lend!(RegionSlice, slice => Buffers::One(Memory::Region(slice)), Buffers::One(Memory::Region(slice)) => slice);
-lend!(AlignedBuf, buffer => Buffers::One(Memory::Local(buffer)), Buffers::One(Memory::Local(buffer)) => buffer);
-lend!(Memory<'pool>, memory => Buffers::One(memory), Buffers::One(memory) => memory);
-lend!(Vec<Memory<'pool>>, list => Buffers::Many(list), Buffers::Many(list) => list);
-lend!((), _nothing => Buffers::None, Buffers::None => ());
 
 /// The buffers of an IO that a callback may look at and change: those in frames of the segment.
 pub struct IoBuffers<'v> {

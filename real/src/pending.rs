@@ -5,11 +5,11 @@
 //! IO goes on, and the memory is returned when the handle is reclaimed (one store marks it).
 //! Checked by: `tests/tests/results.rs`; compile-fail test "use after start".
 
-use crate::memory::{Lend, LentBuffers};
+use crate::memory::Lend;
 use crate::place::Dropped;
 use crate::process::{Process, UseError};
 use crate::registry::IoError;
-use handfast_core::ids::{Generation, HandleId, PoolTag, ProcessSlot, WaitRef};
+use handfast_core::ids::WaitRef;
 use handfast_core::outcome::{Outcome, Status};
 use handfast_core::protocol::HandedOut;
 use std::fmt;
@@ -20,28 +20,14 @@ use std::mem::ManuallyDrop;
 #[must_use = "finish it to learn its result and to have the memory back"]
 pub struct Pending<'pool, M> {
     dropped: &'pool Dropped,
-    tag: PoolTag,
-    slot: ProcessSlot,
-    epoch: u32,
-    first: u32,
-    handle: HandleId,
-    generation: Generation,
+    io: HandedOut,
     memory: PhantomData<fn() -> M>,
 }
 
 impl<'pool, M: Lend<'pool>> Pending<'pool, M> {
     #[inline(always)]
     pub(crate) fn new(process: &Process<'pool>, io: HandedOut) -> Self {
-        Self {
-            dropped: process.dropped(),
-            tag: process.pool().tag(),
-            slot: process.slot,
-            epoch: process.epoch,
-            first: process.first_handle(),
-            handle: io.id,
-            generation: io.generation,
-            memory: PhantomData,
-        }
+        Self { dropped: process.dropped(), io, memory: PhantomData }
     }
 
     #[inline(always)]
@@ -50,13 +36,12 @@ impl<'pool, M: Lend<'pool>> Pending<'pool, M> {
         process: &mut Process<'pool>,
     ) -> Result<Finished<M>, NotFinished<'pool, M>> {
         let this = ManuallyDrop::new(self);
-        let io = HandedOut { id: this.handle, generation: this.generation };
-        match process.result_of(io, (this.slot, this.epoch)) {
-            Ok(over) => match M::from_buffers(LentBuffers(over.buffers)) {
-                Some(memory) => Ok(Finished {
-                    outcome: IoOutcome { packed: over.outcome, error: over.error },
-                    memory,
-                }),
+        match process.result_of(this.io, this.dropped) {
+            Ok(held) => match M::take_from(&mut held.memory) {
+                Some(memory) => {
+                    let outcome = IoOutcome { packed: held.outcome, error: held.error.take() };
+                    Ok(Finished { outcome, memory })
+                }
                 None => unreachable!("memory comes back as what it was given"),
             },
             Err(error) => Err(NotFinished { error, pending: ManuallyDrop::into_inner(this) }),
@@ -68,13 +53,14 @@ impl<M> Pending<'_, M> {
     /// The reference by which any process can wait for it.
     #[must_use]
     pub fn wait_ref(&self) -> WaitRef {
-        WaitRef::new(self.tag, self.handle, self.generation)
+        WaitRef::new(self.dropped.pool, self.io.id, self.io.generation)
     }
 }
 
 impl<M> Drop for Pending<'_, M> {
     fn drop(&mut self) {
-        self.dropped.mark(self.handle.0.wrapping_sub(self.first), self.generation.get());
+        let index = self.io.id.0.wrapping_sub(self.dropped.first);
+        self.dropped.mark(index, self.io.generation.get());
     }
 }
 

@@ -14,9 +14,10 @@
 #![expect(clippy::disallowed_types, reason = "private memory of one process, not protocol words")]
 
 use crate::sys::lock::LockFile;
-use handfast_core::ids::ProcessSlot;
+use handfast_core::ids::{PoolTag, ProcessSlot};
 use handfast_core::platform::SlotLocks;
 use handfast_core::protocol::Drive;
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -26,7 +27,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 pub(crate) struct Place {
     taken: AtomicBool,
     lock: OnceLock<LockFile>,
-    pub dropped: Dropped,
+    dropped: OnceLock<Dropped>,
 }
 
 impl Place {
@@ -40,12 +41,7 @@ impl Place {
     }
 
     /// Tries the slot's lock, making the description if there is none yet.
-    pub fn lock_own(
-        &self,
-        segment: BorrowedFd<'_>,
-        slot: ProcessSlot,
-        handles: u32,
-    ) -> std::io::Result<bool> {
+    pub fn lock_own(&self, segment: BorrowedFd<'_>, slot: ProcessSlot) -> std::io::Result<bool> {
         let lock = match self.lock.get() {
             Some(lock) => lock,
             None => {
@@ -53,8 +49,12 @@ impl Place {
                 self.lock.get_or_init(|| lock)
             }
         };
-        self.dropped.marks.get_or_init(|| (0..handles).map(|_| AtomicU64::new(0)).collect());
         lock.try_lock(u64::from(slot.get()))
+    }
+
+    /// Where its `Pending`s leave marks; made by the first attachment.
+    pub fn dropped(&self, pool: PoolTag, handles: Range<u32>) -> &Dropped {
+        self.dropped.get_or_init(|| Dropped::new(pool, handles))
     }
 }
 
@@ -85,29 +85,43 @@ impl Drive for Place {}
 ///
 /// The usual case is one store. A second drop for the same handle before the first was noticed (its
 /// result was set aside) goes to a list.
-#[derive(Default)]
 pub(crate) struct Dropped {
-    marks: OnceLock<Box<[AtomicU64]>>,
+    /// The pool.
+    pub pool: PoolTag,
+    /// The number of the slot's first handle.
+    pub first: u32,
+    marks: Box<[AtomicU64]>,
     late: Mutex<Vec<(u32, u64)>>,
 }
 
 impl Dropped {
+    fn new(pool: PoolTag, handles: Range<u32>) -> Self {
+        let first = handles.start;
+        let marks = handles.map(|_| AtomicU64::new(0)).collect();
+        Self { pool, first, marks, late: Mutex::default() }
+    }
+
     pub fn mark(&self, index: u32, generation: u64) {
-        let Some(mark) = self.marks.get().and_then(|marks| marks.get(index as usize)) else {
-            return;
-        };
+        let Some(mark) = self.mark_of(index) else { return };
         if mark.compare_exchange(0, generation, Ordering::Release, Ordering::Relaxed).is_err() {
             self.late.lock().unwrap_or_else(PoisonError::into_inner).push((index, generation));
         }
     }
 
-    /// The generation marked for a handle, 0 for none; the mark is taken.
     #[inline(always)]
+    fn mark_of(&self, index: u32) -> Option<&AtomicU64> {
+        self.marks.get(index as usize)
+    }
+
+    /// Whether there is a mark for a handle.
+    #[inline(always)]
+    pub fn is_marked(&self, index: u32) -> bool {
+        self.mark_of(index).is_some_and(|mark| mark.load(Ordering::Relaxed) != 0)
+    }
+
+    /// The generation marked for a handle, 0 for none; the mark is taken.
     pub fn take(&self, index: u32) -> u64 {
-        let Some(mark) = self.marks.get().and_then(|marks| marks.get(index as usize)) else {
-            return 0;
-        };
-        if mark.load(Ordering::Relaxed) == 0 { 0 } else { mark.swap(0, Ordering::Acquire) }
+        self.mark_of(index).map_or(0, |mark| mark.swap(0, Ordering::Acquire))
     }
 
     pub fn take_late(&self) -> Vec<(u32, u64)> {

@@ -352,7 +352,9 @@ impl Pool {
     /// Takes a slot of the pool. One attachment serves one thread at a time; a program with several
     /// threads that issue IO attaches once for each.
     ///
-    /// A slot whose process died is recovered first. Does not block.
+    /// A slot whose process died is recovered first. Does not block: a slot that another process looks at
+    /// or recovers at this moment is passed over, so that a pool with hardly a free slot may report
+    /// [`AttachError::Full`] and have one the next time.
     ///
     /// # Errors
     /// [`AttachError`].
@@ -386,8 +388,7 @@ impl Pool {
         slot: ProcessSlot,
         place: &'p Place,
     ) -> Result<Option<Process<'p>>, AttachError> {
-        let handles = self.config().handles_per_process();
-        if !place.lock_own(self.as_fd(), slot, handles).map_err(AttachError::Lock)? {
+        if !place.lock_own(self.as_fd(), slot).map_err(AttachError::Lock)? {
             return Ok(None);
         }
         match self.context(slot, place).attach(std::process::id()) {

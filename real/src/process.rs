@@ -5,7 +5,7 @@
 //! it is dropped (`pgaio_shutdown`). Checked by: `tests/tests/attach.rs`, `tests/tests/wait.rs`.
 
 use crate::memory::{Frame, FrameToken, MemoryError};
-use crate::method::local::{Local, Over};
+use crate::method::local::{Held, Local};
 use crate::place::{Dropped, Place};
 use crate::pool::{Pool, Shipped};
 use crate::scope::Scope;
@@ -84,7 +84,8 @@ impl<'pool> Process<'pool> {
     ) -> Self {
         let context = pool.context(slot, place);
         let handles = pool.segment().owned_by(slot);
-        let local = Local::new(pool.application(), &place.dropped, handles);
+        let dropped = place.dropped(pool.tag(), handles.clone());
+        let local = Local::new(pool.application(), dropped, handles);
         Self {
             pool,
             issuer: Issuer::new(context, &attached.generations, local),
@@ -110,7 +111,8 @@ impl<'pool> Process<'pool> {
 
     #[inline(always)]
     pub(crate) fn check(&self) -> Result<(), UseError> {
-        self.pool.refuse_forked().map_err(|()| UseError::Forked)
+        // Not by way of the pool, which is two loads longer.
+        if self.issuer.context().shared.is_forked() { Err(UseError::Forked) } else { Ok(()) }
     }
 
     pub(crate) fn holder(&self) -> (ProcessSlot, u32) {
@@ -133,8 +135,9 @@ impl<'pool> Process<'pool> {
     /// Registers an open file as a target of IO. `path` is where other processes find it again.
     ///
     /// # Errors
-    /// The system's, from fstat(2).
+    /// The system's, from fstat(2); [`UseError::Forked`] as its source in a forked child.
     pub fn file(&mut self, file: impl Into<OwnedFd>, path: &Path) -> io::Result<File<'pool>> {
+        self.check().map_err(io::Error::other)?;
         File::register(self.pool.segment(), self.holder(), file.into(), path)
     }
 
@@ -145,15 +148,16 @@ impl<'pool> Process<'pool> {
         data: [u64; 3],
         fd: impl Into<OwnedFd>,
     ) -> File<'pool> {
-        File::of_target(self.pool.segment(), kind, data, fd.into())
+        File::of_target(self.pool.application(), kind, data, fd.into())
     }
 
     /// Takes a free frame; `None` if all are taken. Frames of this process's own IO that is over and
     /// whose [`crate::Pending`] was dropped are returned first, if need be.
     pub fn frame(&mut self) -> Option<Frame<'pool>> {
+        self.check().ok()?;
         let (segment, holder) = (self.pool.segment(), self.holder());
         let free = Frame::take(segment, holder, &mut self.frame_hint);
-        if free.is_some() || self.check().is_err() {
+        if free.is_some() {
             return free;
         }
         // A damaged word is reported by the next call that can report it.
@@ -167,6 +171,7 @@ impl<'pool> Process<'pool> {
     /// # Errors
     /// [`MemoryError::Lost`] if it was adopted, freed or recovered since.
     pub fn adopt(&mut self, token: FrameToken) -> Result<Frame<'pool>, MemoryError> {
+        self.check().map_err(|_| MemoryError::Lost(token.frame().0))?;
         Frame::adopt(self.pool.segment(), self.holder(), token)
     }
 
@@ -305,14 +310,15 @@ impl<'pool> Process<'pool> {
     }
 
     /// The result of an own IO, once: waits for it and reclaims it if that has not happened.
-    #[inline(always)]
     pub(crate) fn result_of(
         &mut self,
         io: HandedOut,
-        of: (ProcessSlot, u32),
-    ) -> Result<Over<'pool>, UseError> {
+        of: &'pool Dropped,
+    ) -> Result<&mut Held<'pool>, UseError> {
         self.check()?;
-        if of != (self.slot, self.epoch) {
+        // The place of the marks is this slot's of this pool; an earlier attachment's generations are
+        // over.
+        if !std::ptr::eq(of, self.dropped()) {
             return Err(UseError::NotMine);
         }
         self.issuer.finish(io)?;
@@ -324,12 +330,6 @@ impl<'pool> Process<'pool> {
     #[inline(always)]
     pub(crate) fn dropped(&self) -> &'pool Dropped {
         self.issuer.method().dropped()
-    }
-
-    /// The number of its first handle.
-    #[inline(always)]
-    pub(crate) fn first_handle(&self) -> u32 {
-        self.issuer.method().first_handle()
     }
 }
 

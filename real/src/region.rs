@@ -72,17 +72,14 @@ impl Region {
     /// # Errors
     /// [`MemoryError::OutOfBounds`].
     pub fn slice(&self, offset: usize, len: usize) -> Result<RegionSlice, MemoryError> {
-        self.at(offset, len)?;
+        self.0.mapping.at(offset, len).ok_or_else(|| self.out_of_bounds(offset, len))?;
         Ok(RegionSlice { region: self.clone(), offset, len })
     }
 
     /// Its 64-bit words, for the application's own atomics.
     #[must_use]
     pub fn words(&self) -> &[AtomicU64] {
-        let len = self.len() / size_of::<AtomicU64>();
-        // SAFETY: a mapping is page-aligned and at least `len * 8` bytes long, lives as long as
-        // `self`, and atomics are valid for any bytes and any concurrent writes.
-        unsafe { std::slice::from_raw_parts(self.0.mapping.base().cast().as_ptr(), len) }
+        self.0.mapping.words()
     }
 
     /// Copies bytes out.
@@ -90,11 +87,8 @@ impl Region {
     /// # Errors
     /// [`MemoryError::OutOfBounds`].
     pub fn copy_to_slice(&self, at: usize, out: &mut [u8]) -> Result<(), MemoryError> {
-        let from = self.at(at, out.len())?;
-        // SAFETY: `at()` checked the bounds; the destination is an exclusive slice elsewhere. A
-        // peer that writes at the same time gives us some bytes.
-        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), out.as_mut_ptr(), out.len()) };
-        Ok(())
+        let len = out.len();
+        self.0.mapping.copy_out(at, out).ok_or_else(|| self.out_of_bounds(at, len))
     }
 
     /// Copies bytes in. Others may see them while they are copied.
@@ -102,20 +96,11 @@ impl Region {
     /// # Errors
     /// [`MemoryError::OutOfBounds`].
     pub fn copy_from_slice(&self, at: usize, bytes: &[u8]) -> Result<(), MemoryError> {
-        let to = self.at(at, bytes.len())?;
-        // SAFETY: `at()` checked the bounds; the source is a slice elsewhere, and no reference to
-        // the region's bytes exists but through atomics.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to.as_ptr(), bytes.len()) };
-        Ok(())
+        self.0.mapping.copy_in(at, bytes).ok_or_else(|| self.out_of_bounds(at, bytes.len()))
     }
 
-    fn at(&self, at: usize, len: usize) -> Result<NonNull<u8>, MemoryError> {
-        let size = self.len();
-        if at.checked_add(len).is_none_or(|end| end > size) {
-            return Err(MemoryError::OutOfBounds { at, len, size });
-        }
-        // SAFETY: `at + len <= size`, the length of the mapping.
-        Ok(unsafe { self.0.mapping.base().add(at) })
+    fn out_of_bounds(&self, at: usize, len: usize) -> MemoryError {
+        MemoryError::OutOfBounds { at, len, size: self.len() }
     }
 }
 
@@ -166,10 +151,9 @@ impl RegionSlice {
         self.region.0.pool
     }
 
+    /// Its first byte; there is one, since the slice was checked and a mapping keeps its length.
     #[inline(always)]
-    pub(crate) fn base(&self) -> NonNull<u8> {
-        // SAFETY: `Region::slice` checked that offset and length lie inside of the mapping, whose
-        // length never changes.
-        unsafe { self.region.0.mapping.base().add(self.offset) }
+    pub(crate) fn base(&self) -> Option<NonNull<u8>> {
+        self.region.0.mapping.at(self.offset, self.len)
     }
 }

@@ -12,7 +12,7 @@ use crate::segment::Segment;
 use crate::target::Target;
 use handfast_core::ids::{HandleId, ProcessSlot};
 use handfast_core::outcome::{Outcome, RawResult, Status};
-use handfast_core::platform::Field as _;
+use handfast_core::platform::{Field as _, Platform as _};
 use handfast_core::protocol::{Callbacks, Io, StageRefused};
 use handfast_core::request::{CallbackId, Request, TargetId};
 use std::fmt;
@@ -315,6 +315,19 @@ impl IoError {
         }
     }
 
+    /// An error of which only the outcome is left: somebody has overwritten the request. It must not
+    /// look like a success for that (MUSEUM R21).
+    pub(crate) fn of_garbled(application: &Application, outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            operation: handfast_core::request::Operation::Readv,
+            offset: 0,
+            length: 0,
+            target: "an IO whose request was overwritten in shared memory".to_owned(),
+            message: message(&application.registry, outcome),
+        }
+    }
+
     /// The packed result.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
@@ -341,16 +354,23 @@ impl IoError {
     }
 }
 
+/// What the application's own code writes; `None` if it fails or panics. It runs in the middle of a
+/// reclaim, which must not be left half done (MUSEUM B7, S12).
+pub(crate) fn in_words(write: impl Fn(&mut fmt::Formatter<'_>) -> fmt::Result) -> Option<String> {
+    let before = Production::set_in_callback(true);
+    let mut words = String::new();
+    let written = catch_unwind(AssertUnwindSafe(|| {
+        fmt::Write::write_fmt(&mut words, format_args!("{}", fmt::from_fn(write)))
+    }));
+    Production::set_in_callback(before);
+    matches!(written, Ok(Ok(()))).then_some(words)
+}
+
 /// A result in words.
 pub(crate) fn message(registry: &Registry, outcome: Outcome) -> String {
-    struct Report<'r>(&'r dyn Callback, Outcome);
-    impl fmt::Display for Report<'_> {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            self.0.report(self.1, f)
-        }
-    }
     if let Some(callback) = registry.find_callback(outcome.callback()) {
-        return Report(callback, outcome).to_string();
+        let said = in_words(|f| callback.report(outcome, f));
+        return said.unwrap_or_else(|| "its callback failed to report it".to_owned());
     }
     match RawResult(outcome.result()) {
         _ if outcome.status() != Status::Error => format!("{outcome:?}"),

@@ -57,7 +57,7 @@ impl<'s, 'pool> Scope<'s, 'pool> {
     /// # Errors
     /// [`UseError`]; [`handfast_core::protocol::Error::HandedOutAlready`] if a handle was leaked by
     /// `mem::forget` (the borrow excludes it otherwise).
-    #[inline]
+    #[inline(always)]
     pub fn acquire(&mut self) -> Result<Handle<'_, 'pool>, UseError> {
         self.process.check()?;
         let handed_out = self.process.issuer.acquire(self.depth)?;
@@ -88,7 +88,7 @@ impl<'s, 'pool> Scope<'s, 'pool> {
     ///
     /// # Errors
     /// [`NotFinished`] with the `Pending` in it.
-    #[inline]
+    #[inline(always)]
     pub fn finish<M: Lend<'pool>>(
         &mut self,
         pending: Pending<'pool, M>,
@@ -200,6 +200,7 @@ impl Batch<'_, '_, '_> {
     /// [`UseError`].
     pub fn submit(self) -> Result<(), UseError> {
         let (process, depth) = (&mut *self.scope.process, self.depth);
+        process.check()?;
         Ok(process.issuer.leave_batch(depth)?)
     }
 }

@@ -93,8 +93,9 @@ impl<T: Overlay> Table<T> {
     /// The section as an array of as many `T` as fit; `None` if it is not inside of the mapping or
     /// not aligned.
     fn new(mapping: &Mapping, section: Section) -> Option<Self> {
-        let first = bytes_at(mapping, section)?.cast::<T>();
-        let len = usize::try_from(section.len).ok()? / size_of::<T>();
+        let (offset, bytes) = (section.offset.try_into().ok()?, section.len.try_into().ok()?);
+        let first = mapping.at(offset, bytes)?.cast::<T>();
+        let len = bytes / size_of::<T>();
         first.is_aligned().then_some(Self { first, len })
     }
 
@@ -108,16 +109,6 @@ impl<T: Overlay> Table<T> {
     }
 }
 
-fn bytes_at(mapping: &Mapping, section: Section) -> Option<NonNull<u8>> {
-    let end = usize::try_from(section.offset.checked_add(section.len)?).ok()?;
-    if end > mapping.len() {
-        return None;
-    }
-    let offset = usize::try_from(section.offset).ok()?;
-    // SAFETY: `offset <= end <= mapping.len()`, so the result is in the mapping or one past it.
-    Some(unsafe { mapping.base().add(offset) })
-}
-
 /// A mapped pool.
 pub(crate) struct Segment {
     facts: HeaderFacts,
@@ -128,17 +119,11 @@ pub(crate) struct Segment {
     frame_words: Table<Word64>,
     files: Table<FileEntry>,
     user_words: Table<AtomicU64>,
-    frames: NonNull<u8>,
+    frames: usize,
     fork_guard: ForkGuard,
     // Dropped last: everything above points into it.
     mapping: Mapping,
 }
-
-// SAFETY: `frames` is a raw address that only raw copies with checked bounds use; the rest is Send.
-unsafe impl Send for Segment {}
-// SAFETY: as above; concurrent raw copies of shared bytes are the users' to exclude, as between
-// processes.
-unsafe impl Sync for Segment {}
 
 impl Segment {
     /// A fresh segment of zeroes becomes a pool: handles first, the header's READY last.
@@ -183,7 +168,7 @@ impl Segment {
             frame_words: Table::new(&mapping, layout.frame_words).ok_or_else(wrong)?,
             files: Table::new(&mapping, layout.files).ok_or_else(wrong)?,
             user_words: Table::new(&mapping, layout.user_words).ok_or_else(wrong)?,
-            frames: bytes_at(&mapping, layout.frames).ok_or_else(wrong)?,
+            frames: usize::try_from(layout.frames.offset).map_err(|_| wrong())?,
             facts,
             fork_guard,
             mapping,
@@ -227,16 +212,27 @@ impl Segment {
         self.facts.config.frame_size() as usize
     }
 
-    /// The first byte of a frame; `None` beyond the last.
+    /// The address of the first `len` bytes of a frame; `None` beyond the last frame or its end.
     #[inline(always)]
-    pub fn frame(&self, index: u32) -> Option<NonNull<u8>> {
-        if index >= self.facts.config.frames() {
-            return None;
-        }
-        let offset = index as usize * self.frame_size();
-        // SAFETY: the layout reserved `frames * frame_size` bytes from `frames` on and `index` is
-        // below `frames`, so the product fits and the address is in the mapping.
-        Some(unsafe { self.frames.add(offset) })
+    pub fn frame(&self, index: u32, len: usize) -> Option<NonNull<u8>> {
+        self.mapping.at(self.frame_offset(index, 0, len)?, len)
+    }
+
+    /// Copies bytes out of a frame; `None` if they are not all inside.
+    pub fn copy_out(&self, frame: u32, at: usize, out: &mut [u8]) -> Option<()> {
+        self.mapping.copy_out(self.frame_offset(frame, at, out.len())?, out)
+    }
+
+    /// Copies bytes into a frame; `None` if they are not all inside.
+    pub fn copy_in(&self, frame: u32, at: usize, bytes: &[u8]) -> Option<()> {
+        self.mapping.copy_in(self.frame_offset(frame, at, bytes.len())?, bytes)
+    }
+
+    #[inline(always)]
+    fn frame_offset(&self, index: u32, at: usize, len: usize) -> Option<usize> {
+        let inside =
+            index < self.facts.config.frames() && at.checked_add(len)? <= self.frame_size();
+        inside.then(|| self.frames + index as usize * self.frame_size() + at)
     }
 
     fn reserved<T: Overlay>(table: &Table<T>, range: Option<Range<u32>>) -> &[T] {

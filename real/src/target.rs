@@ -14,7 +14,7 @@
 //! `tests/tests/files.rs`.
 
 use crate::memory::MemoryError;
-use crate::registry::Application;
+use crate::registry::{Application, in_words};
 use crate::segment::{FileEntry, PATH_WORDS, Segment};
 use crate::sys::file::Identity;
 use handfast_core::ids::ProcessSlot;
@@ -25,7 +25,7 @@ use handfast_core::request::{Request, TargetId};
 use handfast_core::site::Site;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -59,6 +59,8 @@ struct OpenFile<'pool> {
     data: [u64; 3],
     segment: &'pool Segment,
     entry: Option<(&'pool FileEntry, LeaseWord)>,
+    /// The application's, for a target of its own.
+    kind: Option<&'pool dyn Target>,
 }
 
 impl<'pool> File<'pool> {
@@ -76,25 +78,29 @@ impl<'pool> File<'pool> {
         let number = entry.as_ref().map_or(0, |(number, _, _)| *number);
         let data = [number, identity.device, identity.inode];
         let entry = entry.map(|(_, entry, word)| (entry, word));
-        Ok(Self(Arc::new(OpenFile { fd, target: TargetId::FILE, data, segment, entry })))
+        Ok(Self(Arc::new(OpenFile {
+            fd,
+            target: TargetId::FILE,
+            data,
+            segment,
+            entry,
+            kind: None,
+        })))
     }
 
     /// A descriptor under a target kind of the application's own.
     pub(crate) fn of_target(
-        segment: &'pool Segment,
+        application: &'pool Application,
         target: TargetId,
         data: [u64; 3],
         fd: OwnedFd,
     ) -> Self {
-        Self(Arc::new(OpenFile { fd, target, data, segment, entry: None }))
+        let (segment, kind) = (&*application.segment, application.registry.find_target(target));
+        Self(Arc::new(OpenFile { fd, target, data, segment, entry: None, kind }))
     }
 
     pub(crate) fn is_of(&self, segment: &Segment) -> bool {
         std::ptr::eq(self.0.segment, segment)
-    }
-
-    pub(crate) fn same_descriptor(&self, other: &Self) -> bool {
-        self.0.fd.as_raw_fd() == other.0.fd.as_raw_fd()
     }
 
     /// Closes the descriptor and gives the entry of the file table up; false if a clone of it
@@ -116,13 +122,20 @@ impl<'pool> File<'pool> {
     }
 
     /// Opens the file anew by its path, as another process that has to execute IO on it does, and checks
-    /// that it is still the same file (`pgaio_io_reopen`).
+    /// that it is still the same file (`pgaio_io_reopen`). A target of the application's own is opened
+    /// by [`Target::reopen`], which decides about `write` itself.
     ///
     /// # Errors
     /// The system's; [`io::ErrorKind::NotFound`] without an entry in the file table;
     /// [`io::ErrorKind::StaleNetworkFileHandle`] if another file lies under the path now.
     pub fn reopen(&self, write: bool) -> io::Result<OwnedFd> {
-        reopen_file(self.0.segment, self.0.data, write)
+        match self.0.kind {
+            Some(kind) => kind.reopen(self.0.data),
+            None if self.0.target == TargetId::FILE => {
+                reopen_file(self.0.segment, self.0.data, write)
+            }
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
     }
 
     /// The alignment that direct IO needs, of memory and of offset and length, in bytes; `None` where
@@ -135,7 +148,7 @@ impl<'pool> File<'pool> {
     /// Whether another process could re-open it by path.
     #[must_use]
     pub fn is_reopenable(&self) -> bool {
-        self.0.entry.is_some() || self.0.target != TargetId::FILE
+        self.0.entry.is_some() || self.0.kind.is_some()
     }
 }
 
@@ -221,15 +234,10 @@ pub(crate) fn reopen_file(segment: &Segment, data: [u64; 3], write: bool) -> io:
 
 /// A request's target in words.
 pub(crate) fn describe(application: &Application, request: &Request) -> String {
-    struct Described<'t>(&'t dyn Target, [u64; 3]);
-    impl fmt::Display for Described<'_> {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            self.0.describe(self.1, f)
-        }
-    }
     let data = request.target_data;
     if let Some(target) = application.registry.find_target(request.target) {
-        return Described(target, data).to_string();
+        let said = in_words(|f| target.describe(data, f));
+        return said.unwrap_or_else(|| format!("target of kind {}", request.target.0));
     }
     match entry_path(&application.segment, data) {
         Some(path) => format!("file {}", path.display()),

@@ -34,6 +34,10 @@ pub enum Look {
 pub const fn look(word: Word, generation: Generation) -> Look {
     let (now, then) = (word.generation().get(), generation.get());
     if now == then {
+        // The usual answer first: asked with the others it is a jump through a table.
+        if word.state().is_over() {
+            return Look::Done;
+        }
         match word.state() {
             State::CompletedShared | State::CompletedLocal => Look::Done,
             State::Idle => Look::Stale,

@@ -1,7 +1,7 @@
 //! Completing: whoever has a result runs [`Completer`] (`pgaio_io_process_completion`).
 //!
 //! From COMPLETED_IO to the post nothing allocates, logs or blocks. Invariants: S1, S5, S7, S14. If
-//! the completer dies in between, its recoverer continues ([`Context::take_over`]).
+//! the completer dies in between, its recoverer continues ([`Context::recover`]).
 
 use super::words::{At, Move};
 use super::{Callbacks, Context, Embed, Error, Io, Shared};

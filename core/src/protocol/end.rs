@@ -5,6 +5,7 @@
 
 use super::complete::Seen;
 use super::recover::Recovered;
+use super::wait::Waited;
 use super::words::{At, Move};
 use super::{Context, Embed, Error, HandedOut, Issuer, Shared, Submit};
 use crate::decide::book::Place;
@@ -15,7 +16,7 @@ use crate::outcome::RawResult;
 use crate::platform::{Atomic64, Field};
 use crate::request::CallbackList;
 use crate::site::Site;
-use crate::state::{Event, State, Word, compose};
+use crate::state::{Event, IllegalAt, State, Word, compose};
 use alloc::vec::Vec;
 
 const RETIRE: &[Event] = &[Event::Localise, Event::Reclaim];
@@ -101,11 +102,16 @@ impl<E: Embed, M: Submit> Issuer<'_, E, M> {
         self.book.reclaim(index, next).ok_or(Error::NotHandedOut(at.id))
     }
 
-    /// Waits for one of its own IOs that is in flight.
+    /// Waits for one of its own IOs that is in flight. Only its owner can recycle it, so that a word
+    /// which says so is damaged, and waiting for it again would never end.
     pub(super) fn wait_for_own(&mut self, index: u32) -> Result<(), Error> {
         let generation = self.book.generation(index).ok_or(Error::Exhausted)?;
         let reference = self.reference(index, generation);
-        let _over = self.wait(reference, None)?;
+        if self.wait(reference, None)? == Waited::Recycled {
+            let (handle, role) = (self.id(index), self.role());
+            let word = self.context.at(handle)?.load(Site::ScanLook);
+            return Err(Error::Corrupt(IllegalAt { handle, word, event: Event::Reclaim, role }));
+        }
         Ok(())
     }
 

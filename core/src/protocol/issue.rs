@@ -128,15 +128,24 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
     ///
     /// # Errors
     /// [`Error::HandedOutAlready`], [`Error::InCallback`], [`Error::Exhausted`].
-    #[inline]
+    #[inline(always)]
     pub fn acquire(&mut self, scope: u32) -> Result<HandedOut, Error> {
         self.context.outside_callback()?;
+        if let Acquire::HandOut(index) = self.book.acquire(false) {
+            return self.hand_out(index, scope);
+        }
+        self.acquire_somehow(scope)
+    }
+
+    /// Apart from the case that one is free, which so stays short enough to be inlined.
+    #[inline(never)]
+    fn acquire_somehow(&mut self, scope: u32) -> Result<HandedOut, Error> {
         let mut looked = false;
         loop {
             // After a look at everything in flight the next look can wait until something moved:
             // a submission that executed in place, a wait that returned.
             looked = match self.book.acquire(looked) {
-                Acquire::HandOut(_) => return self.hand_out(scope),
+                Acquire::HandOut(index) => return self.hand_out(index, scope),
                 Acquire::ReclaimOver => {
                     self.reclaim_over()?;
                     true
@@ -165,7 +174,7 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
         let mut looked = false;
         loop {
             match self.book.acquire(looked) {
-                Acquire::HandOut(_) => return self.hand_out(scope).map(Some),
+                Acquire::HandOut(index) => return self.hand_out(index, scope).map(Some),
                 Acquire::ReclaimOver => self.reclaim_over()?,
                 Acquire::SubmitStaged | Acquire::WaitFor(_) => return Ok(None),
                 Acquire::Refuse => return Err(self.refusal()),
@@ -181,8 +190,7 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
     }
 
     #[inline(always)]
-    fn hand_out(&mut self, scope: u32) -> Result<HandedOut, Error> {
-        let Acquire::HandOut(index) = self.book.acquire(true) else { return Err(Error::Exhausted) };
+    fn hand_out(&mut self, index: u32, scope: u32) -> Result<HandedOut, Error> {
         let generation = self.book.generation(index).ok_or(Error::Exhausted)?;
         let at = self.context.at(self.id(index))?;
         at.store(Word::idle(generation), self.change(Site::HandOut, HAND_OUT))?;
@@ -216,6 +224,7 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
     ///
     /// # Errors
     /// [`Error::NotHandedOut`].
+    #[inline]
     pub fn release(&mut self, handle: HandedOut) -> Result<(), Error> {
         let index = self.handed_out(handle)?;
         let (at, word) = (self.context.at(handle.id)?, self.handed_out_word(handle)?);
@@ -279,17 +288,17 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
             let raw = self.method.execute(handle.id, request);
             return self.context.finish_in_place(at, word, raw);
         }
-        self.start_in_steps(at, word, request)
+        self.start_in_steps(at, word, *request)
     }
 
     /// The way with stops in between. Apart from the straight one, which so stays short enough to be
-    /// inlined.
+    /// inlined; by value, so that only this way needs the request in memory.
     #[inline(never)]
     fn start_in_steps(
         &mut self,
         at: At<'a, E::P>,
         word: Word,
-        request: &Request,
+        request: Request,
     ) -> Result<(), Error> {
         let index = at.id.0.wrapping_sub(self.base);
         let alone = self.batch == 0 && self.book.staged() == 0;
@@ -303,7 +312,7 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
             at.add(word, self.change(Site::Define, DEFINE_AND_STAGE))?;
         } else {
             let word = at.add(word, self.change(Site::Define, DEFINE))?;
-            if !self.stage_callbacks(at, word, request) {
+            if !self.stage_callbacks(at, word, &request) {
                 return self.abandon(index, word, RawResult::REFUSED);
             }
             at.add(word, self.change(Site::Stage, STAGE))?;
@@ -437,11 +446,21 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
     ///
     /// # Errors
     /// As [`Context::wait`].
-    #[inline]
+    #[inline(always)]
     pub fn wait(&mut self, reference: WaitRef, deadline_ns: Option<u64>) -> Result<Waited, Error> {
-        if let Some(waited) = self.context.glance(reference)? {
-            return Ok(waited);
+        match self.context.glance(reference)? {
+            Some(waited) => Ok(waited),
+            None => self.wait_until_over(reference, deadline_ns),
         }
+    }
+
+    /// Apart from the case that it is over already, which so stays short enough to be inlined.
+    #[inline(never)]
+    fn wait_until_over(
+        &mut self,
+        reference: WaitRef,
+        deadline_ns: Option<u64>,
+    ) -> Result<Waited, Error> {
         let context = self.context;
         context.wait_with(reference, deadline_ns, || {
             let any = self.book.staged() > 0;

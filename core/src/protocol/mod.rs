@@ -116,6 +116,9 @@ pub trait Submit {
     fn submit(&mut self, ios: &[(HandleId, Generation)]);
     /// Executes one here and now (`pgaio_io_perform_synchronously`).
     fn execute(&mut self, io: HandleId, request: &Request) -> RawResult;
+    /// Whether a started IO may still be under way, here or elsewhere. If not, its word says that it is
+    /// over, or is damaged: nobody would ever end a wait for it.
+    fn is_outstanding(&self, io: HandleId) -> bool;
     /// The IO is over and its result is final; called once, before the handle is IDLE (S15).
     fn retired(&mut self, io: HandleId, generation: Generation, outcome: Outcome);
 }

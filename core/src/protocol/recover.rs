@@ -1,6 +1,6 @@
 //! Recovery of a dead process by a survivor: performs what [`Recoverer`] decides.
 //!
-//! The caller of [`Context::recover_locked`] holds the dead one's slot lock, which is the right to
+//! Whoever runs it holds the dead one's slot lock, which is the right to
 //! recover. Invariants: S24, S25, L9, L10.
 
 use super::words::{At, Move};

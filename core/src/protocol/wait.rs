@@ -96,10 +96,12 @@ impl<'a, E: Embed> Context<'a, E> {
         }
     }
 
-    /// [`Self::wait_with`] for a participant that issues nothing.
+    /// Waits until the IO is over or the clock passes `deadline_ns`, for a participant that issues
+    /// nothing.
     ///
     /// # Errors
-    /// As there.
+    /// A reference of another pool, to no handle, to an IO that was never handed out, or to one that the
+    /// caller's slot has staged or handed out. Inside a callback.
     pub fn wait(&self, reference: WaitRef, deadline_ns: Option<u64>) -> Result<Waited, Error> {
         self.wait_with(reference, deadline_ns, || Ok(false))
     }

@@ -11,11 +11,13 @@
 //! [`crate::Pending`] leaves a mark ([`Dropped`]) that is seen at the reclaim or the next use.
 //! PostgreSQL: `PgAioReturn` behind a raw pointer into the issuer's frame (MUSEUM R4).
 
-use crate::memory::Buffers;
+use super::kept::KeptFiles;
+use crate::memory::{Buffers, LentBuffers, Memory};
 use crate::place::Dropped;
 use crate::registry::{Application, IoError};
 use crate::sys::io as sys;
 use crate::target::File;
+use handfast_core::handle::Place;
 use handfast_core::ids::{Generation, HandleId};
 use handfast_core::outcome::{Outcome, RawResult, Status};
 use handfast_core::protocol::{Shared as _, Submit};
@@ -23,39 +25,48 @@ use handfast_core::request::{Operation, Request};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd};
 
-#[derive(Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 enum Stage {
     #[default]
     Empty,
     Lent,
-    Over(Outcome),
+    Over,
 }
 
 #[derive(Default)]
 struct Entry<'pool> {
     stage: Stage,
-    generation: u64,
-    buffers: Buffers<'pool>,
+    keeps_file: bool,
     fd: Option<RawFd>,
-    file: Option<File<'pool>>,
-    error: Option<Box<IoError>>,
+    generation: u64,
+    held: Held<'pool>,
 }
 
-/// A result that somebody may still ask for.
-pub(crate) struct Over<'pool> {
+/// What an IO gives back to its user when it is over.
+pub(crate) struct Held<'pool> {
+    pub memory: LentBuffers<'pool>,
     pub outcome: Outcome,
-    pub buffers: Buffers<'pool>,
     pub error: Option<Box<IoError>>,
+}
+
+impl Default for Held<'_> {
+    fn default() -> Self {
+        Self { memory: LentBuffers::default(), outcome: Outcome::from_packed(0), error: None }
+    }
 }
 
 /// The issuer's side of the method in use.
 pub(crate) struct Local<'pool> {
     base: u32,
     entries: Box<[Entry<'pool>]>,
-    set_aside: BTreeMap<(u32, u64), Over<'pool>>,
+    kept: KeptFiles<'pool>,
+    set_aside: BTreeMap<(u32, u64), Held<'pool>>,
+    /// A result on its way from `set_aside` to its user.
+    late: Held<'pool>,
     dropped: &'pool Dropped,
     application: &'pool Application,
     iovecs: Vec<sys::IoVec>,
+    places: Vec<Place>,
 }
 
 // SAFETY: the addresses in `iovecs` are scratch between two IOs, rewritten before each use from
@@ -72,10 +83,13 @@ impl<'pool> Local<'pool> {
         Self {
             base: handles.start,
             entries: handles.map(|_| Entry::default()).collect(),
+            kept: KeptFiles::default(),
             set_aside: BTreeMap::new(),
+            late: Held::default(),
             dropped,
             application,
             iovecs: Vec::with_capacity(max_iovecs as usize),
+            places: Vec::with_capacity(max_iovecs as usize),
         }
     }
 
@@ -85,68 +99,89 @@ impl<'pool> Local<'pool> {
     }
 
     #[inline(always)]
-    pub fn first_handle(&self) -> u32 {
-        self.base
-    }
-
-    #[inline(always)]
     fn index(&self, io: HandleId) -> u32 {
         io.0.wrapping_sub(self.base)
     }
 
-    /// Keeps the memory of an IO that is about to start. `keep` says that the IO may outlive the
-    /// caller's borrow of the file.
-    #[inline]
-    pub fn lend(
-        &mut self,
-        io: (HandleId, Generation),
-        buffers: Buffers<'pool>,
-        file: (&File<'pool>, bool),
-    ) {
-        self.make_room(self.index(io.0));
-        let index = self.index(io.0) as usize;
-        let Some(entry) = self.entries.get_mut(index) else { return };
-        for memory in buffers.as_slice() {
-            memory.lend(io);
+    /// An empty place for the memory of a handed-out handle's IO.
+    #[inline(always)]
+    pub fn room(&mut self, io: HandleId) -> Option<&mut LentBuffers<'pool>> {
+        let index = self.index(io);
+        if self.entries.get(index as usize)?.stage != Stage::Empty {
+            self.make_room(index);
         }
-        entry.stage = Stage::Lent;
-        entry.generation = io.1.get();
-        entry.buffers = buffers;
-        entry.fd = Some(file.0.as_fd().as_raw_fd());
-        entry.file = file.1.then(|| file.0.clone());
+        Some(&mut self.entries.get_mut(index as usize)?.held.memory)
     }
 
-    /// Undoes [`Self::lend`] when the start was refused.
-    pub fn unlend(&mut self, io: HandleId) -> Buffers<'pool> {
-        let index = self.index(io) as usize;
-        match self.entries.get_mut(index) {
-            Some(entry) => std::mem::take(entry).returned(),
-            None => Buffers::None,
+    /// The memory in a handle's place.
+    #[inline(always)]
+    pub fn memory_of(&self, io: HandleId) -> &Buffers<'pool> {
+        match self.entries.get(self.index(io) as usize) {
+            Some(entry) => &entry.held.memory.0,
+            None => &Buffers::None,
         }
+    }
+
+    /// Lends the memory in the handle's place to an IO that is about to start. `keep` says that the IO
+    /// may outlive the caller's borrow of the file.
+    #[inline(always)]
+    pub fn lend(&mut self, io: (HandleId, Generation), file: &File<'pool>, keep: bool) {
+        let index = self.index(io.0) as usize;
+        let Some(entry) = self.entries.get_mut(index) else { return };
+        entry.held.memory.0.lend(io);
+        entry.stage = Stage::Lent;
+        entry.generation = io.1.get();
+        entry.fd = Some(file.as_fd().as_raw_fd());
+        entry.keeps_file = keep;
+        if keep {
+            self.kept.keep(file);
+        }
+    }
+
+    /// Descriptions of many buffers, in a list that does not allocate in a warm loop.
+    #[inline(never)]
+    pub fn places_of(&mut self, io: HandleId) -> Vec<Place> {
+        let mut places = std::mem::take(&mut self.places);
+        places.extend(self.memory_of(io).as_slice().iter().map(Memory::place));
+        places
+    }
+
+    /// Gives the list back.
+    #[inline(always)]
+    pub fn give_back(&mut self, mut places: Vec<Place>) {
+        places.clear();
+        self.places = places;
+    }
+
+    /// The memory of an IO whose start was refused, before or after [`Self::lend`]; to be taken out.
+    pub fn unlend(&mut self, io: HandleId) -> Option<&mut LentBuffers<'pool>> {
+        let index = self.index(io) as usize;
+        let entry = self.entries.get_mut(index)?;
+        if std::mem::take(&mut entry.stage) == Stage::Lent {
+            entry.held.memory.0.take_back();
+        }
+        if let Some(fd) = entry.fd.filter(|_| entry.keeps_file) {
+            entry.keeps_file = false;
+            self.kept.let_go(fd);
+        }
+        Some(&mut entry.held.memory)
     }
 
     /// Makes an entry empty: what is still in it was dropped by its user, or is set aside for it.
-    #[inline(always)]
+    #[cold]
     fn make_room(&mut self, index: u32) {
         let Some(entry) = self.entries.get_mut(index as usize) else { return };
-        if let Stage::Empty = entry.stage {
-            return;
-        }
         let entry = std::mem::take(entry);
-        self.set_aside(index, entry);
-    }
-
-    fn set_aside(&mut self, index: u32, entry: Entry<'pool>) {
         let marked = self.dropped.take(index);
         self.set_aside.remove(&(index, marked));
+        let mut dropped = marked == entry.generation;
         for late in self.dropped.take_late() {
+            dropped |= late == (index, entry.generation);
             self.set_aside.remove(&late);
+            self.forget(late.0, late.1);
         }
-        if let Stage::Over(outcome) = entry.stage
-            && marked != entry.generation
-        {
-            let over = Over { outcome, buffers: entry.buffers, error: entry.error };
-            self.set_aside.insert((index, entry.generation), over);
+        if entry.stage == Stage::Over && !dropped {
+            self.set_aside.insert((index, entry.generation), entry.held);
         }
     }
 
@@ -168,57 +203,87 @@ impl<'pool> Local<'pool> {
         let Some(entry) = self.entries.get_mut(index as usize) else { return };
         match entry.stage {
             _ if generation == 0 || entry.generation != generation => {}
-            Stage::Over(_) => *entry = Entry::default(),
+            Stage::Over => *entry = Entry::default(),
             Stage::Lent => self.dropped.mark(index, generation),
             Stage::Empty => {}
         }
     }
 
-    /// The result of an IO that was reclaimed, once.
-    #[inline]
-    pub fn take(&mut self, io: (HandleId, Generation)) -> Option<Over<'pool>> {
+    /// The result of an IO that was reclaimed, once: everything is to be taken out of it.
+    #[inline(always)]
+    pub fn take(&mut self, io: (HandleId, Generation)) -> Option<&mut Held<'pool>> {
         let (index, generation) = (self.index(io.0), io.1.get());
-        let entry = self.entries.get_mut(index as usize)?;
-        if entry.generation != generation {
-            return self.set_aside.remove(&(index, generation));
+        if self.entries.get(index as usize)?.generation != generation {
+            return self.take_set_aside(index, generation);
         }
-        let Stage::Over(outcome) = entry.stage else { return None };
+        let entry = self.entries.get_mut(index as usize)?;
+        if entry.stage != Stage::Over {
+            return None;
+        }
         entry.stage = Stage::Empty;
-        let buffers = std::mem::take(&mut entry.buffers);
-        Some(Over { outcome, buffers, error: entry.error.take() })
+        Some(&mut entry.held)
+    }
+
+    #[cold]
+    fn take_set_aside(&mut self, index: u32, generation: u64) -> Option<&mut Held<'pool>> {
+        self.late = self.set_aside.remove(&(index, generation))?;
+        Some(&mut self.late)
     }
 
     /// The handles in use whose IO uses this file.
     pub fn users_of(&self, file: &File<'pool>) -> Vec<(HandleId, u64)> {
-        let uses = |entry: &Entry<'pool>| {
-            matches!(entry.stage, Stage::Lent)
-                && entry.file.as_ref().is_some_and(|used| used.same_descriptor(file))
-        };
+        let fd = Some(file.as_fd().as_raw_fd());
+        let uses = |entry: &Entry<'pool>| matches!(entry.stage, Stage::Lent) && entry.fd == fd;
         let using = (self.base..).zip(&self.entries).filter(|(_, entry)| uses(entry));
         using.map(|(id, entry)| (HandleId(id), entry.generation)).collect()
     }
 
+    #[inline(always)]
     fn run(&mut self, index: usize, request: &Request) -> Option<RawResult> {
         let entry = self.entries.get(index)?;
-        // SAFETY: the descriptor is open: the caller of the start borrows its file until this
-        // returns, or the entry shares it (`lend`).
-        let fd = unsafe { BorrowedFd::borrow_raw(entry.fd?) };
-        if let Buffers::One(memory) = &entry.buffers {
-            let one = [memory.iovec()?];
-            return execute(fd, &one, request);
-        }
+        let Buffers::One(memory) = &entry.held.memory.0 else {
+            return self.run_many(index, request);
+        };
+        let one = [memory.iovec()?];
+        execute(entry.descriptor()?, &one, request)
+    }
+
+    /// Apart from the case of one, which so stays short enough to be inlined.
+    #[inline(never)]
+    fn run_many(&mut self, index: usize, request: &Request) -> Option<RawResult> {
+        let entry = self.entries.get(index)?;
         self.iovecs.clear();
-        self.iovecs.extend(entry.buffers.as_slice().iter().filter_map(|memory| memory.iovec()));
-        execute(fd, &self.iovecs, request)
+        let list = entry.held.memory.0.as_slice();
+        self.iovecs.extend(list.iter().filter_map(|memory| memory.iovec()));
+        execute(entry.descriptor()?, &self.iovecs, request)
+    }
+
+    #[cold]
+    fn keep_error(&mut self, io: HandleId, outcome: Outcome) {
+        let index = self.index(io) as usize;
+        if let Some(entry) = self.entries.get_mut(index) {
+            entry.held.error = report(self.application, io, outcome);
+        }
+    }
+
+    /// Forgets the IO whose [`crate::Pending`] was dropped: this one, or an earlier one of the handle.
+    #[cold]
+    fn forget_dropped(&mut self, index: u32, generation: Generation) {
+        let marked = self.dropped.take(index);
+        if marked != generation.get() {
+            self.set_aside.remove(&(index, marked));
+        } else if let Some(entry) = self.entries.get_mut(index as usize) {
+            *entry = Entry::default();
+        }
     }
 }
 
-impl<'pool> Entry<'pool> {
-    fn returned(self) -> Buffers<'pool> {
-        for memory in self.buffers.as_slice() {
-            memory.take_back();
-        }
-        self.buffers
+impl Entry<'_> {
+    #[inline(always)]
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        // SAFETY: the descriptor is open: the caller of the start borrows its file until the IO is
+        // over, or a share of it is kept (`lend`).
+        self.fd.map(|fd| unsafe { BorrowedFd::borrow_raw(fd) })
     }
 }
 
@@ -230,10 +295,14 @@ fn execute(fd: BorrowedFd<'_>, iovecs: &[sys::IoVec], request: &Request) -> Opti
         Operation::Readv => unsafe { sys::preadv(fd, iovecs, request.offset) },
         // SAFETY: as above.
         Operation::Writev => unsafe { sys::pwritev(fd, iovecs, request.offset) },
-        Operation::Fsync => sys::fsync(fd),
-        Operation::Fdatasync => sys::fdatasync(fd),
+        Operation::Fsync | Operation::Fdatasync => sync(fd, request.operation),
     };
     Some(RawResult(raw))
+}
+
+#[inline(never)]
+fn sync(fd: BorrowedFd<'_>, operation: Operation) -> i32 {
+    if operation == Operation::Fsync { sys::fsync(fd) } else { sys::fdatasync(fd) }
 }
 
 impl Submit for Local<'_> {
@@ -248,36 +317,43 @@ impl Submit for Local<'_> {
 
     fn submit(&mut self, _ios: &[(HandleId, Generation)]) {}
 
-    #[inline]
+    #[inline(always)]
     fn execute(&mut self, io: HandleId, request: &Request) -> RawResult {
         let index = self.index(io) as usize;
         self.run(index, request).unwrap_or(RawResult::GARBLED)
     }
 
-    #[inline]
+    /// What runs in place is over when its start returns.
+    fn is_outstanding(&self, _io: HandleId) -> bool {
+        false
+    }
+
+    #[inline(always)]
     fn retired(&mut self, io: HandleId, generation: Generation, outcome: Outcome) {
         let index = self.index(io);
         let Some(entry) = self.entries.get_mut(index as usize) else { return };
-        for memory in entry.buffers.as_slice() {
-            memory.take_back();
+        entry.held.memory.0.take_back();
+        entry.held.outcome = outcome;
+        entry.stage = Stage::Over;
+        if std::mem::take(&mut entry.keeps_file)
+            && let Some(fd) = entry.fd
+        {
+            self.kept.let_go(fd);
         }
-        entry.stage = Stage::Over(outcome);
-        entry.file = None;
         if outcome.status() == Status::Error {
-            entry.error = report(self.application, io, outcome);
+            self.keep_error(io, outcome);
         }
-        match self.dropped.take(index) {
-            0 => {}
-            marked if marked == generation.get() => *entry = Entry::default(),
-            earlier => {
-                self.set_aside.remove(&(index, earlier));
-            }
+        if self.dropped.is_marked(index) {
+            self.forget_dropped(index, generation);
         }
     }
 }
 
 /// The error in words, while the request is still there to be read.
 fn report(application: &Application, io: HandleId, outcome: Outcome) -> Option<Box<IoError>> {
-    let request = application.segment.handle(io)?.peek_request()?;
-    Some(Box::new(IoError::new(application, &request, outcome)))
+    let request = application.segment.handle(io)?.peek_request();
+    Some(Box::new(match request {
+        Some(request) => IoError::new(application, &request, outcome),
+        None => IoError::of_garbled(application, outcome),
+    }))
 }

@@ -7,6 +7,7 @@
 //! The issuer's side of every method is [`local::Local`], which also keeps the memory lent to IO and
 //! the results not yet asked for.
 
+mod kept;
 pub(crate) mod local;
 
 /// How the IO of a pool is executed. Chosen at creation.

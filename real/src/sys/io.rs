@@ -40,7 +40,7 @@ const _: () = {
 /// # Safety
 /// Until the call returns, each of `iovecs` describes memory that is mapped and writable, and that
 /// no Rust reference covers, unless it is one of atomics or the caller's own exclusive one.
-#[inline]
+#[inline(always)]
 pub(crate) unsafe fn preadv(fd: BorrowedFd<'_>, iovecs: &[IoVec], offset: u64) -> i32 {
     let Ok(offset) = libc::off_t::try_from(offset) else { return refused(Errno::INVAL) };
     let fd = fd.as_raw_fd();
@@ -65,7 +65,7 @@ pub(crate) unsafe fn preadv(fd: BorrowedFd<'_>, iovecs: &[IoVec], offset: u64) -
 /// # Safety
 /// Until the call returns, each of `iovecs` describes memory that is mapped and readable, and that
 /// no exclusive Rust reference but the caller's own covers.
-#[inline]
+#[inline(always)]
 pub(crate) unsafe fn pwritev(fd: BorrowedFd<'_>, iovecs: &[IoVec], offset: u64) -> i32 {
     let Ok(offset) = libc::off_t::try_from(offset) else { return refused(Errno::INVAL) };
     let fd = fd.as_raw_fd();
@@ -93,7 +93,7 @@ pub(crate) fn fdatasync(fd: BorrowedFd<'_>) -> i32 {
 
 /// Makes the call until no signal interrupts it, and packs its answer. Each repeat takes a signal
 /// that arrived.
-#[inline]
+#[inline(always)]
 fn uninterrupted(mut call: impl FnMut() -> isize) -> i32 {
     loop {
         let answer = call();

@@ -8,7 +8,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
@@ -56,7 +56,7 @@ impl Mapping {
     }
 
     /// The first byte; aligned to a page.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn base(&self) -> NonNull<u8> {
         self.base
     }
@@ -65,6 +65,42 @@ impl Mapping {
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// The address of `len` bytes from `at` on; `None` if they are not all inside.
+    #[inline(always)]
+    pub(crate) fn at(&self, at: usize, len: usize) -> Option<NonNull<u8>> {
+        if at.checked_add(len)? > self.len {
+            return None;
+        }
+        // SAFETY: `at <= at + len <= self.len`, so the address is in the mapping or one past it.
+        Some(unsafe { self.base.add(at) })
+    }
+
+    /// Copies bytes out; `None` if they are not all inside. A process that writes them at the same time
+    /// gives us some bytes.
+    pub(crate) fn copy_out(&self, at: usize, out: &mut [u8]) -> Option<()> {
+        let from = self.at(at, out.len())?;
+        // SAFETY: the source is inside of the mapping, which lives as long as `self`; the destination
+        // is an exclusive slice, and slices of the mapping's bytes do not exist.
+        unsafe { from.as_ptr().copy_to_nonoverlapping(out.as_mut_ptr(), out.len()) };
+        Some(())
+    }
+
+    /// Copies bytes in; `None` if they are not all inside.
+    pub(crate) fn copy_in(&self, at: usize, bytes: &[u8]) -> Option<()> {
+        let to = self.at(at, bytes.len())?;
+        // SAFETY: the destination is inside of the mapping, which lives as long as `self`; the source
+        // is a slice, and slices of the mapping's bytes do not exist.
+        unsafe { to.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        Some(())
+    }
+
+    /// The whole as 64-bit words (a rest of less than eight bytes is left out).
+    pub(crate) fn words(&self) -> &[AtomicU64] {
+        // SAFETY: a mapping starts at a page and holds `len / 8` words; atomics are valid for any
+        // bytes and any concurrent writes; the mapping lives as long as the borrow of `self`.
+        unsafe { std::slice::from_raw_parts(self.base.cast().as_ptr(), self.len / 8) }
     }
 }
 

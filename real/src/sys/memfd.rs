@@ -99,10 +99,26 @@ pub(crate) fn inspect(fd: BorrowedFd<'_>) -> io::Result<Inspected> {
     Ok(Inspected { backing, len, uid: stat.st_uid, mode: stat.st_mode & 0o7777 })
 }
 
-/// ftruncate(2) and fallocate(2): makes the file `len` bytes long and allocates all of them.
+/// sysinfo(2): the bytes of memory and swap of this machine. Memory files without a limit of their own have no other, and the kernel would rather kill some
+/// process than refuse more.
+fn all_memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    let units = info.totalram.saturating_add(info.totalswap);
+    units.saturating_mul(info.mem_unit.into())
+}
+
+/// ftruncate(2) and fallocate(2): makes the file `len` bytes long and allocates all of them. What a
+/// file system with a limit has no room for is refused before anything is taken from it.
 fn allocate(fd: BorrowedFd<'_>, len: u64) -> rustix::io::Result<()> {
     if len == 0 {
         return Err(Errno::INVAL);
+    }
+    let room = rustix::fs::fstatvfs(fd)?;
+    if room.f_blocks == 0 && len > all_memory() {
+        return Err(Errno::NOMEM);
+    }
+    if room.f_blocks != 0 && len > room.f_bavail.saturating_mul(room.f_frsize) {
+        return Err(Errno::NOSPC);
     }
     rustix::io::retry_on_intr(|| rustix::fs::ftruncate(fd, len))?;
     let mut done = 0;

@@ -1,0 +1,77 @@
+//! Documents that name code: the code must be there.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Everything between backquotes that looks like `path/file.rs::function`.
+fn named_tests(text: &str) -> Vec<(&str, &str)> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    quoted.filter_map(|name| name.split_once(".rs::")).collect()
+}
+
+#[test]
+fn every_test_that_the_features_page_names_exists() {
+    let page = fs::read_to_string(root().join("real/src/features.rs")).unwrap();
+    let named = named_tests(&page);
+    assert!(named.len() > 40, "the page names {} tests", named.len());
+    for (file, function) in named {
+        let path = root().join(format!("{file}.rs"));
+        let source = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}.rs: {error}"));
+        assert!(source.contains(&format!("fn {function}(")), "{file}.rs has no test {function}");
+    }
+}
+
+#[test]
+fn every_row_of_the_features_page_has_a_test_or_waits_for_a_method() {
+    let page = fs::read_to_string(root().join("real/src/features.rs")).unwrap();
+    let rows =
+        page.lines().filter(|line| line.starts_with("//! | ") && !line.contains("PostgreSQL |"));
+    for row in rows {
+        assert!(row.contains(".rs::") || row.contains("with "), "{row}");
+    }
+}
+
+/// Uses of `unsafe` in the library, by file, its tests not counted.
+fn unsafe_uses(folder: &Path, found: &mut BTreeMap<String, usize>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            unsafe_uses(&path, found);
+            continue;
+        }
+        let source = fs::read_to_string(&path).unwrap();
+        let tests = ["#[cfg(test)]\nmod ", "#[cfg(test)]\npub(crate) mod "];
+        let end = tests.iter().filter_map(|start| source.find(start)).min();
+        let shipped = &source[..end.unwrap_or(source.len())];
+        let code = shipped.lines().map(|line| line.split("//").next().unwrap_or(""));
+        let uses = code.map(|line| line.matches("unsafe ").count()).sum();
+        let name = path.strip_prefix(root().join("real/src")).unwrap().display().to_string();
+        if uses > 0 {
+            found.insert(name, uses);
+        }
+    }
+}
+
+#[test]
+fn the_unsafe_page_counts_every_use() {
+    let mut found = BTreeMap::new();
+    unsafe_uses(&root().join("real/src"), &mut found);
+    let page = fs::read_to_string(root().join("real/src/unsafe_code.rs")).unwrap();
+    let listed: BTreeMap<String, usize> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! | `"))
+        .filter_map(|row| {
+            let (file, rest) = row.split_once("` | ")?;
+            let (count, _) = rest.split_once(" |")?;
+            Some((file.to_owned(), count.trim().parse().ok()?))
+        })
+        .collect();
+    assert_eq!(listed, found, "left: unsafe_code.rs, right: the sources");
+    let total = format!("{} uses", found.values().sum::<usize>());
+    assert!(page.contains(&total), "the page should say \"{total}\"");
+}

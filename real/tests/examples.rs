@@ -1,0 +1,120 @@
+//! Runs the examples as a user does, and reads what they print.
+//!
+//! `cargo test -p handfast` builds them; after `cargo test --test examples` alone they may be missing
+//! or old, and these tests say what to do.
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+fn example(name: &str) -> Command {
+    let test = std::env::current_exe().expect("the test knows its own path");
+    let built: Option<PathBuf> =
+        test.ancestors().nth(2).map(|profile| profile.join("examples").join(name));
+    let built = built.filter(|path| path.exists());
+    let missing = || panic!("no example {name}: run `cargo build -p handfast --examples` first");
+    Command::new(built.unwrap_or_else(missing))
+}
+
+struct Run {
+    status: ExitStatus,
+    output: String,
+    errors: String,
+}
+
+/// Runs an example to its end. One that hangs is killed with the processes it started.
+fn run(command: &mut Command) -> Run {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let at = |name: &str| directory.path().join(name);
+    let file = |name: &str| File::create(at(name)).expect("a file");
+    command.process_group(0).stdout(file("output")).stderr(file("errors"));
+    let mut child = command.spawn().expect("the example starts");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let status = loop {
+        match child.try_wait().expect("a child can be waited for") {
+            Some(status) => break status,
+            None if Instant::now() < deadline => std::thread::yield_now(),
+            None => {
+                let _gone = kill_process_group(Pid::from_child(&child), Signal::KILL);
+                let _reaped = child.wait();
+                panic!("{command:?} did not end");
+            }
+        }
+    };
+    let read = |name: &str| std::fs::read_to_string(at(name)).expect("text");
+    Run { status, output: read("output"), errors: read("errors") }
+}
+
+#[track_caller]
+fn succeeds(command: &mut Command) -> String {
+    let Run { status, output, errors } = run(command);
+    assert!(status.success(), "{status}: {errors}\n{output}");
+    assert!(errors.is_empty(), "unexpected on standard error: {errors}");
+    output
+}
+
+/// The numbers of the line of `shared_cache` that begins with this word: issued, joined, hit, bytes.
+#[track_caller]
+fn row(text: &str, name: &str) -> [u64; 4] {
+    let line = text.lines().find(|line| line.split_whitespace().next() == Some(name));
+    let numbers = line.expect("there is such a line").split_whitespace().skip(1);
+    let numbers: Vec<u64> = numbers.map(|number| number.parse().expect("a number")).collect();
+    numbers.try_into().expect("four numbers")
+}
+
+#[test]
+fn two_processes_tells_its_story_to_the_end() {
+    let story = succeeds(&mut example("two_processes"));
+    let told = |part: &str| story.contains(part);
+    assert!(told("every step was as told"), "{story}");
+    assert!(told("h0g1 again: recycled") && told("A: uses the handle again: h0g2"), "{story}");
+    assert!(succeeds(example("two_processes").arg("--help")).contains("Usage"));
+    assert!(!run(example("two_processes").arg("C")).status.success());
+}
+
+#[test]
+fn shared_cache_reads_each_block_once_and_joins_what_is_in_flight() {
+    let options = ["--size", "4", "--processes", "4", "--ensure-join"];
+    let text = succeeds(example("shared_cache").args(options));
+    let [issued, joined, hit, checked] = row(&text, "total");
+    assert_eq!(issued, 512, "4 MiB in blocks of 8 KiB, each read once");
+    assert!(joined >= 1, "the first block was joined for certain");
+    assert_eq!(issued + joined + hit, 4 * 512);
+    assert_eq!(checked, 4 * (4 << 20), "every process compared every byte");
+    let rows = ["0", "1", "2", "3"].map(|name| row(&text, name));
+    assert_eq!(rows.iter().map(|row| row[1]).sum::<u64>(), joined);
+}
+
+#[test]
+fn shared_cache_takes_any_file_of_any_length() {
+    for len in [0, 1, 511, 512, 513, 8192 * 3 + 5] {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        let bytes: Vec<u8> = (0..len).map(|at: usize| (at % 251).to_le_bytes()[0]).collect();
+        file.write_all(&bytes).expect("there is room");
+        let options = ["--processes", "2", "--block-size", "512"];
+        let text = succeeds(example("shared_cache").arg(file.path()).args(options));
+        let [issued, _, _, checked] = row(&text, "total");
+        assert_eq!((issued, checked), (len.div_ceil(512) as u64, 2 * len as u64), "{len} bytes");
+    }
+}
+
+#[test]
+fn shared_cache_refuses_what_it_cannot_do_in_words() {
+    for (arguments, part) in [
+        (&["/nowhere/at/all"][..], "/nowhere/at/all"),
+        (&["/"], "not a regular file"),
+        (&["--block-size", "700", "--size", "1"], "multiple of 512"),
+        (&["--processes", "0"], "from 1"),
+        (&["--processes"], "needs a number"),
+        (&["--fast"], "no option --fast"),
+    ] {
+        let Run { status, errors, .. } = run(example("shared_cache").args(arguments));
+        assert_eq!(status.code(), Some(1), "{arguments:?}");
+        assert!(errors.contains(part), "{arguments:?}: {errors}");
+    }
+    assert!(succeeds(example("shared_cache").arg("--help")).contains("Usage"));
+}

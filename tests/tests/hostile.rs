@@ -1,0 +1,343 @@
+//! S26: a peer that writes nonsense into the shared words makes others see nonsense or typed errors,
+//! never a panic, a hang, or an access outside.
+//!
+//! The test is the peer: it maps the segment once more and overwrites words between the steps of an
+//! honest user. What it never writes is a believable "still running" of the current generation: a wait
+//! for that is as long as a wait for a process that has stopped, which is what time limits are for.
+
+#![expect(clippy::disallowed_types, reason = "the peer follows no protocol")]
+
+mod common;
+
+use common::callback::{Turns, id};
+use common::{Data, in_time, opened_again, room, small};
+use handfast::{
+    AlignedBuf, File, FrameToken, Generation, HandleId, Pending, Pool, Process, ProtocolError,
+    Registry, State, UseError, WaitRef,
+};
+use proptest::prelude::*;
+use rustix::mm::{MapFlags, ProtFlags};
+use std::collections::HashSet;
+use std::mem::forget;
+use std::ops::Range;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// The segment's words, mapped by somebody who does not care.
+struct Peer {
+    base: NonNull<AtomicU64>,
+    words: usize,
+}
+
+impl Peer {
+    fn of(pool: &Pool) -> Self {
+        let len = usize::try_from(pool.segment_len()).unwrap();
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a null address without MAP_FIXED: the kernel chooses one that nothing else uses.
+        let base = unsafe {
+            rustix::mm::mmap(std::ptr::null_mut(), len, access, MapFlags::SHARED, pool, 0)
+        };
+        Self { base: NonNull::new(base.unwrap().cast()).unwrap(), words: len / 8 }
+    }
+
+    fn words(&self) -> &[AtomicU64] {
+        // SAFETY: the mapping has `words` words, is page-aligned, lives as long as `self`, and is
+        // used through atomics by everybody.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.words) }
+    }
+
+    fn put(&self, word: usize, value: u64) {
+        self.words()[word].store(value, Ordering::Relaxed);
+    }
+
+    /// Of the handles whose word was changed, none says that it is still running at a generation
+    /// that could be the present one.
+    fn make_unbelievable(&self, touched: &HashSet<usize>) {
+        let handles = (0..6).map(|handle| word_of(HandleId(handle)));
+        for word in handles.filter(|word| touched.contains(word)) {
+            let value = self.words()[word].load(Ordering::Relaxed);
+            if (1..6).contains(&(value & 7)) && value >> 16 < 1 << 20 {
+                self.put(word, 0);
+            }
+        }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this value's own, and no reference to it is left.
+        let unmapped = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.words * 8) };
+        unmapped.unwrap();
+    }
+}
+
+/// Words of the sections of [`pool`], in the order of the segment.
+const SLOTS: Range<usize> = 512..512 + 2 * 16;
+const HANDLES: Range<usize> = SLOTS.end..SLOTS.end + 6 * 16;
+/// Then iovecs, handle data, frame words, file entries, each section at a multiple of 16 words.
+const END: usize = HANDLES.end + 32 + 16 + 16 + 2 * 128;
+
+fn pool(turns: Turns) -> Pool {
+    let shape = small().processes(2).handles_per_process(3).frames(2).max_iovecs(2);
+    shape.max_handle_data(2).max_files(2).registry(turns.alone()).create().unwrap()
+}
+
+/// The state word of a handle.
+fn word_of(handle: HandleId) -> usize {
+    HANDLES.start + handle.index() * 16
+}
+
+fn packed(state: State, generation: u64) -> u64 {
+    // From COMPLETED_IO on there is a completer: slot 0.
+    let completer = u64::from(state >= State::CompletedIo) << 6;
+    generation << 16 | completer | state as u64
+}
+
+fn read<'pool>(me: &mut Process<'pool>, file: &File<'pool>) -> Option<Pending<'pool, AlignedBuf>> {
+    let mut scope = me.scope();
+    let mut handle = scope.acquire().ok()?;
+    handle.register_callback(id(1), 1).unwrap();
+    handle.set_data_64(&[1, 2]).unwrap();
+    handle.read(file, room(8), 0).ok()
+}
+
+#[test]
+fn the_peer_knows_where_the_handles_are() {
+    let pool = pool(Turns::default());
+    let peer = Peer::of(&pool);
+    peer.put(word_of(HandleId(4)), packed(State::CompletedShared, 77));
+    let row = &pool.snapshot()[4];
+    assert_eq!((row.state, row.generation.get()), (State::CompletedShared, 77));
+}
+
+#[test]
+fn s26_an_own_io_whose_word_says_recycled_is_damage_and_not_an_endless_wait() {
+    in_time(|| {
+        let data = Data::new(b"hello");
+        let pool = pool(Turns::default());
+        let peer = Peer::of(&pool);
+        let mut me = pool.attach().unwrap();
+        let file = data.open(&mut me);
+        let mut all: Vec<_> = (0..3).map(|_| read(&mut me, &file).unwrap()).collect();
+        for pending in &all {
+            peer.put(word_of(pending.wait_ref().handle()), packed(State::Idle, 1000));
+        }
+        let pending = all.remove(0);
+        let refused = me.scope().finish(pending).unwrap_err();
+        let damaged = |error| matches!(error, UseError::Protocol(ProtocolError::Corrupt(_)));
+        assert!(damaged(refused.error), "{refused}");
+        assert!(damaged(me.scope().acquire().unwrap_err()));
+        assert!(damaged(me.scope().try_acquire().err().unwrap_or(refused.error)));
+        assert!(damaged(me.detach().unwrap_err()));
+    });
+}
+
+#[test]
+fn s26_a_limit_of_time_is_kept_whatever_the_word_of_an_own_io_says() {
+    in_time(|| {
+        let data = Data::new(b"hello");
+        let pool = pool(Turns::default());
+        let peer = Peer::of(&pool);
+        let mut me = pool.attach().unwrap();
+        let file = data.open(&mut me);
+        let reference = read(&mut me, &file).unwrap().wait_ref();
+        let generation = reference.generation().get();
+        for state in [State::HandedOut, State::Defined, State::Staged, State::Submitted] {
+            peer.put(word_of(reference.handle()), packed(state, generation));
+            let waited = me.wait_timeout(reference, Duration::from_millis(1));
+            let itself = UseError::Protocol(ProtocolError::WouldWaitForItself(reference));
+            // Neither handed out nor staged by this process, as it knows.
+            let expected = if state < State::Submitted && state != State::Defined {
+                Err(itself)
+            } else {
+                Ok(None)
+            };
+            assert_eq!(waited, expected, "{state}");
+            assert_eq!(me.check_done(reference), Ok(false));
+        }
+        peer.put(word_of(reference.handle()), packed(State::CompletedShared, generation));
+    });
+}
+
+#[test]
+fn s26_an_error_stays_an_error_when_its_request_is_overwritten() {
+    let data = Data::new(b"hello");
+    let pool = pool(Turns::default());
+    let peer = Peer::of(&pool);
+    let mut me = pool.attach().unwrap();
+    let read_only = std::fs::File::open(data.path()).unwrap();
+    let file = me.file(read_only, &data.path()).unwrap();
+    let mut scope = me.scope();
+    let pending = scope.acquire().unwrap().write(&file, room(8), 0).unwrap();
+    peer.put(word_of(pending.wait_ref().handle()) + 2, u64::MAX);
+    let outcome = scope.finish(pending).unwrap().outcome;
+    assert_eq!(outcome.status(), handfast::Status::Error);
+    assert!(outcome.bytes().is_err());
+}
+
+/// What the peer writes.
+fn any_word() -> impl Strategy<Value = u64> {
+    let over =
+        prop_oneof![Just(State::Idle), Just(State::CompletedShared), Just(State::CompletedLocal)];
+    let running = (1..6_u64, 1 << 20..1_u64 << 40).prop_map(|(state, g)| g << 16 | state);
+    prop_oneof![
+        any::<u64>(),
+        Just(0),
+        Just(u64::MAX),
+        (over, 0..20_u64).prop_map(|(state, generation)| packed(state, generation)),
+        running,
+        (0..4_u64, 0..1_u64 << 20).prop_map(|(tag, rest)| tag << 62 | rest),
+    ]
+}
+
+/// One thing that happens.
+#[derive(Clone, Debug)]
+enum Step {
+    Put(usize, u64),
+    Read,
+    Batch,
+    Finish,
+    Drop,
+    Wait(u32, u64),
+    Look,
+    Frame,
+    Adopt(u64),
+    Open,
+    Recover,
+    Reattach,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let place = prop_oneof![
+        3 => SLOTS.start..END,
+        2 => (0..6_usize).prop_map(|handle| HANDLES.start + handle * 16),
+        1 => (0..2_usize).prop_map(|slot| SLOTS.start + slot * 16),
+    ];
+    prop_oneof![
+        12 => (place, any_word()).prop_map(|(place, word)| Step::Put(place, word)),
+        4 => Just(Step::Read),
+        2 => Just(Step::Batch),
+        2 => Just(Step::Finish),
+        1 => Just(Step::Drop),
+        2 => (0..7_u32, 1..20_u64).prop_map(|(handle, generation)| Step::Wait(handle, generation)),
+        2 => Just(Step::Look),
+        1 => Just(Step::Frame),
+        1 => any_word().prop_map(Step::Adopt),
+        1 => Just(Step::Open),
+        1 => Just(Step::Recover),
+        1 => Just(Step::Reattach),
+    ]
+}
+
+/// The honest user: whatever it is told, it goes on.
+struct User<'pool> {
+    pool: &'pool Pool,
+    me: Option<Process<'pool>>,
+    file: Option<File<'pool>>,
+    pending: Vec<Pending<'pool, AlignedBuf>>,
+}
+
+impl<'pool> User<'pool> {
+    fn step(&mut self, data: &Data, step: &Step) {
+        let Some(me) = &mut self.me else {
+            self.me = self.pool.attach().ok();
+            return;
+        };
+        match step {
+            Step::Read => {
+                let Some(file) = &self.file else { return };
+                self.pending.extend(read(me, file));
+            }
+            Step::Batch => {
+                let Some(file) = &self.file else { return };
+                let mut scope = me.scope();
+                let mut batch = scope.batch();
+                let io = batch.acquire().ok().map(|handle| handle.read(file, room(8), 0));
+                self.pending.extend(io.and_then(Result::ok));
+                forget(batch);
+                forget(scope);
+            }
+            Step::Finish => {
+                let Some(pending) = self.pending.pop() else { return };
+                drop(me.scope().finish(pending));
+            }
+            Step::Drop => drop(self.pending.pop()),
+            Step::Wait(handle, generation) => {
+                let generation = Generation::new(*generation).unwrap();
+                let reference = WaitRef::new(self.pool.tag(), HandleId(*handle), generation);
+                let _any = me.wait_timeout(reference, Duration::ZERO);
+                let _any = me.check_done(reference);
+                let _any = me.foreign_outcome(reference);
+            }
+            Step::Look => drop(self.pool.snapshot()),
+            Step::Frame => drop(me.frame()),
+            Step::Adopt(word) => {
+                let mut token = [0; 16];
+                token[..4].copy_from_slice(&self.pool.tag().0.to_le_bytes());
+                token[8..].copy_from_slice(&word.to_le_bytes());
+                drop(me.adopt(FrameToken::from_bytes(token)));
+            }
+            Step::Open => self.file = Some(data.open(me)),
+            Step::Recover => drop(me.recover_dead().map(|report| report.recovered)),
+            Step::Reattach => {
+                self.me = None;
+                self.me = self.pool.attach().ok();
+            }
+            Step::Put(..) => {}
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, max_shrink_time: 60_000, ..Default::default() })]
+
+    #[test]
+    fn s26_hostile_words_between_steps_never_panic_or_hang(
+        steps in prop::collection::vec(any_step(), 1..80),
+    ) {
+        in_time(move || {
+            let data = Data::new(b"hello");
+            let turns = Turns::default().shared(|io, prior| {
+                let (mut bytes, buffers) = ([0; 8], io.buffers());
+                let _any: u64 = io.data().sum::<u64>().wrapping_add(buffers.len() as u64);
+                for index in 0..3 {
+                    let _any = buffers.copy_to_slice(index, 0, &mut bytes);
+                }
+                prior
+            });
+            let pool = pool(turns);
+            let elsewhere = opened_again(&pool, Turns::default().alone());
+            let peer = Peer::of(&pool);
+            let none = |pool| User { pool, me: None, file: None, pending: Vec::new() };
+            let mut users = [none(&pool), none(&elsewhere)];
+            let mut touched = HashSet::new();
+            for (number, step) in steps.iter().enumerate() {
+                if let Step::Put(word, value) = step {
+                    peer.put(*word, *value);
+                    touched.insert(*word);
+                } else {
+                    // An addition to nonsense can give something believable.
+                    peer.make_unbelievable(&touched);
+                    users[number % 2].step(&data, step);
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn s26_hostile_callback_ids_run_nothing() {
+    let data = Data::new(b"hello");
+    let pool = small().registry(Registry::new()).create().unwrap();
+    let mut me = pool.attach().unwrap();
+    let file = data.open(&mut me);
+    let mut scope = me.scope();
+    let mut batch = scope.batch();
+    let pending = batch.acquire().unwrap().read(&file, room(8), 0).unwrap();
+    let peer = Peer::of(&pool);
+    // Four callbacks that nobody registered.
+    peer.put(word_of(pending.wait_ref().handle()) + 5, 0x003f_003e_003d_003c);
+    drop(batch);
+    assert_eq!(scope.finish(pending).unwrap().outcome.bytes(), Ok(5));
+}

@@ -1,0 +1,282 @@
+//! Waiting for one's own IO and for another's, with and without a limit of time.
+//!
+//! Here the other process is another attachment in a thread; `processes.rs` does it for real.
+
+mod common;
+
+use common::{
+    Data, PATIENCE, eventually, finished, opened_again, room, small, start_read, start_write,
+};
+use handfast::{
+    Generation, HandleId, Pool, PoolTag, Process, ProtocolError, Registry, State, UseError,
+    WaitRef, Waited,
+};
+use std::time::Duration;
+
+const NO_TIME: Duration = Duration::ZERO;
+
+/// Whether somebody sleeps, or is about to, on the IO of this reference.
+fn is_waited_for(pool: &Pool, reference: WaitRef) -> bool {
+    pool.snapshot()[reference.handle().index()].has_waiters
+}
+
+/// Runs `act` once another attachment sleeps on the reference; what its wait returned.
+fn while_another_waits<'pool>(
+    other: Process<'pool>,
+    reference: WaitRef,
+    act: impl FnOnce(),
+) -> Result<Waited, UseError> {
+    let pool = other.pool();
+    std::thread::scope(|threads| {
+        let mut other = other;
+        let sleeper = threads.spawn(move || other.wait(reference));
+        assert!(eventually(|| is_waited_for(pool, reference)), "it never slept");
+        act();
+        sleeper.join().unwrap()
+    })
+}
+
+#[test]
+fn s10_over_is_reported_as_done_then_recycled_and_never_taken_back() {
+    let data = Data::new(b"hello");
+    let pool = small().handles_per_process(1).create().unwrap();
+    let (mut me, mut other) = (pool.attach().unwrap(), pool.attach().unwrap());
+    let file = data.open(&mut me);
+    let mut scope = me.scope();
+    let pending = start_read(&mut scope, &file, (8, 0));
+    let reference = pending.wait_ref();
+    assert_eq!(other.check_done(reference), Ok(true));
+    assert_eq!(other.wait(reference), Ok(Waited::Done));
+    finished(&mut scope, pending);
+    for _ in 0..3 {
+        assert_eq!(other.check_done(reference), Ok(true));
+        assert_eq!(other.wait(reference), Ok(Waited::Recycled));
+        assert_eq!(other.wait_timeout(reference, NO_TIME), Ok(Some(Waited::Recycled)));
+        let mut batch = scope.batch();
+        // The handle is in use again, at a later generation, in every state it passes through.
+        let handle = batch.acquire().unwrap();
+        assert_eq!(other.wait(reference), Ok(Waited::Recycled));
+        let later = handle.read(&file, room(8), 0).unwrap();
+        assert_eq!(other.wait(reference), Ok(Waited::Recycled));
+        drop(batch);
+        finished(&mut scope, later);
+    }
+}
+
+#[test]
+fn r10_a_reference_made_before_the_start_waits_for_the_io() {
+    let data = Data::new(b"hello");
+    let pool = small().create().unwrap();
+    let (mut me, other) = (pool.attach().unwrap(), pool.attach().unwrap());
+    let file = data.open(&mut me);
+    let mut scope = me.scope();
+    let handle = scope.acquire().unwrap();
+    let reference = handle.wait_ref();
+    let mut pending = None;
+    let waited = while_another_waits(other, reference, || {
+        pending = Some(handle.read(&file, room(8), 0).unwrap());
+    });
+    assert_eq!(waited, Ok(Waited::Done));
+    assert_eq!(finished(&mut scope, pending.unwrap()).0, 5);
+}
+
+#[test]
+fn r11_waiters_of_a_released_handle_are_told_that_it_is_over() {
+    let pool = small().create().unwrap();
+    let (mut me, other) = (pool.attach().unwrap(), pool.attach().unwrap());
+    let mut scope = me.scope();
+    let handle = scope.acquire().unwrap();
+    let reference = handle.wait_ref();
+    let waited = while_another_waits(other, reference, || handle.release());
+    assert_eq!(waited, Ok(Waited::Recycled));
+}
+
+#[test]
+fn l3_a_waiter_of_a_staged_io_is_woken_when_its_batch_ends() {
+    let data = Data::new(b"hello");
+    let pool = small().create().unwrap();
+    let (mut me, other) = (pool.attach().unwrap(), pool.attach().unwrap());
+    let file = data.open(&mut me);
+    let mut scope = me.scope();
+    let mut batch = scope.batch();
+    let pending = start_read(&mut batch, &file, (8, 0));
+    let reference = pending.wait_ref();
+    assert_eq!(pool.snapshot()[reference.handle().index()].state, State::Staged);
+    let waited = while_another_waits(other, reference, || batch.submit().unwrap());
+    assert_eq!(waited, Ok(Waited::Done));
+    assert_eq!(finished(&mut scope, pending).0, 5);
+}
+
+#[test]
+fn l4_a_waiter_at_another_address_is_woken_as_well() {
+    let data = Data::new(b"hello");
+    let pool = small().create().unwrap();
+    let elsewhere = opened_again(&pool, Registry::new());
+    let (mut me, other) = (pool.attach().unwrap(), elsewhere.attach().unwrap());
+    assert_ne!(me.slot(), other.slot());
+    let file = data.open(&mut me);
+    let mut scope = me.scope();
+    let mut batch = scope.batch();
+    let pending = start_read(&mut batch, &file, (8, 0));
+    let reference = pending.wait_ref();
+    let waited = while_another_waits(other, reference, || drop(batch));
+    assert_eq!(waited, Ok(Waited::Done));
+}
+
+#[test]
+fn l4_every_one_of_many_waiters_is_woken() {
+    let data = Data::new(b"hello");
+    let pool = small().processes(6).create().unwrap();
+    let mut me = pool.attach().unwrap();
+    let file = data.open(&mut me);
+    for _ in 0..50 {
+        let mut scope = me.scope();
+        let mut batch = scope.batch();
+        let reference = start_read(&mut batch, &file, (8, 0)).wait_ref();
+        std::thread::scope(|threads| {
+            let wait = || threads.spawn(|| pool.attach().unwrap().wait(reference));
+            let sleepers = [wait(), wait(), wait(), wait()];
+            assert!(eventually(|| is_waited_for(&pool, reference)));
+            drop(batch);
+            for sleeper in sleepers {
+                assert!(sleeper.join().unwrap().is_ok());
+            }
+        });
+    }
+}
+
+#[test]
+fn b23_waiting_for_an_own_staged_io_submits_all_that_is_staged() {
+    let data = Data::new(b"hello");
+    let pool = small().create().unwrap();
+    let mut me = pool.attach().unwrap();
+    let file = data.open(&mut me);
+    let mut scope = me.scope();
+    let mut batch = scope.batch();
+    let (one, two) = (start_read(&mut batch, &file, (8, 0)), start_read(&mut batch, &file, (8, 1)));
+    assert_eq!(batch.wait(two.wait_ref()), Ok(Waited::Done));
+    assert!(!batch.process().has_staged());
+    assert_eq!(finished(&mut batch, one).0, 5);
+    let three = start_read(&mut batch, &file, (8, 0));
+    assert_eq!(finished(&mut batch, three).0, 5, "finish submits as well");
+}
+
+#[test]
+fn r5_check_done_submits_an_own_staged_io() {
+    let data = Data::new(b"hello");
+    let pool = small().create().unwrap();
+    let mut me = pool.attach().unwrap();
+    let file = data.open(&mut me);
+    let mut scope = me.scope();
+    let mut batch = scope.batch();
+    let reference = start_read(&mut batch, &file, (8, 0)).wait_ref();
+    assert!((0..3).any(|_| batch.check_done(reference).unwrap()), "a poll loop must end");
+    assert_eq!(batch.check_done(reference), Ok(true));
+}
+
+#[test]
+fn b8_two_processes_that_stage_and_wait_crosswise_do_not_deadlock() {
+    let data = Data::new(b"hello");
+    let pool = small().create().unwrap();
+    let (mut one, mut two) = (pool.attach().unwrap(), pool.attach().unwrap());
+    let (file, others) = (data.open(&mut one), data.open(&mut two));
+    for _ in 0..200 {
+        let (mut of_one, mut of_two) = (one.scope(), two.scope());
+        let (mut first, mut second) = (of_one.batch(), of_two.batch());
+        let x = start_read(&mut first, &file, (8, 0)).wait_ref();
+        let y = start_read(&mut second, &others, (8, 0)).wait_ref();
+        std::thread::scope(|threads| {
+            let other = threads.spawn(move || second.wait_timeout(x, PATIENCE).unwrap());
+            assert!(first.wait_timeout(y, PATIENCE).unwrap().is_some());
+            // If y was over at once, nothing was submitted yet.
+            drop(first);
+            assert!(other.join().unwrap().is_some());
+        });
+    }
+}
+
+#[test]
+fn rc41_a_wait_whose_time_is_over_affects_nobody() {
+    let data = Data::new(b"hello");
+    let pool = small().processes(3).create().unwrap();
+    let (mut me, mut hasty) = (pool.attach().unwrap(), pool.attach().unwrap());
+    let patient = pool.attach().unwrap();
+    let file = data.open(&mut me);
+    let mut scope = me.scope();
+    let mut batch = scope.batch();
+    let pending = start_write(&mut batch, &file, (b"HE", 0));
+    let reference = pending.wait_ref();
+    assert_eq!(hasty.wait_timeout(reference, NO_TIME), Ok(None));
+    assert_eq!(hasty.wait_timeout(reference, Duration::from_millis(1)), Ok(None));
+    assert_eq!(hasty.check_done(reference), Ok(false));
+    let waited = while_another_waits(patient, reference, || {
+        assert_eq!(hasty.wait_timeout(reference, Duration::from_millis(15)), Ok(None));
+        drop(batch);
+    });
+    assert_eq!(waited, Ok(Waited::Done));
+    assert_eq!(hasty.wait_timeout(reference, Duration::MAX), Ok(Some(Waited::Done)));
+    assert_eq!(finished(&mut scope, pending).0, 2);
+    assert_eq!(data.bytes(), b"HEllo");
+}
+
+#[test]
+fn r19_forged_references_are_typed_errors() {
+    let (pool, other) = (small().create().unwrap(), small().create().unwrap());
+    let mut me = pool.attach().unwrap();
+    let good = |tag, handle, generation| {
+        WaitRef::new(tag, HandleId(handle), Generation::new(generation).unwrap())
+    };
+    fn error<T>(error: ProtocolError) -> Result<T, UseError> {
+        Err(UseError::Protocol(error))
+    }
+    for handle in [8, 1 << 20, u32::MAX - 1, u32::MAX] {
+        let beyond = good(pool.tag(), handle, 1);
+        let expected = ProtocolError::NoSuchHandle(HandleId(handle), 8);
+        assert_eq!(me.wait(beyond), error(expected));
+        assert_eq!(me.check_done(beyond), error(expected));
+        assert_eq!(me.foreign_outcome(beyond), error(expected));
+    }
+    for tag in [other.tag(), PoolTag(pool.tag().0 ^ 1)] {
+        let stranger = good(tag, 0, 1);
+        assert_eq!(me.wait(stranger), error(ProtocolError::WrongPool(stranger)));
+        assert_eq!(me.check_done(stranger), error(ProtocolError::WrongPool(stranger)));
+    }
+    assert_eq!(WaitRef::from_bytes([0; 16]), None);
+    assert_eq!(WaitRef::from_bytes(WaitRef::INVALID_BYTES), None);
+}
+
+#[test]
+fn r6_an_io_that_was_never_handed_out_is_not_done() {
+    let pool = small().create().unwrap();
+    let mut me = pool.attach().unwrap();
+    for generation in [1, 2, 7, Generation::LAST.get()] {
+        let generation = Generation::new(generation).unwrap();
+        let reference = WaitRef::new(pool.tag(), HandleId(0), generation);
+        let no_such = UseError::Protocol(ProtocolError::NoSuchIo(reference));
+        assert_eq!(me.check_done(reference), Ok(false));
+        assert_eq!(me.wait(reference), Err(no_such));
+        assert_eq!(me.wait_timeout(reference, Duration::MAX), Err(no_such));
+        assert_eq!(me.foreign_outcome(reference), Ok(None));
+    }
+}
+
+#[test]
+fn a_process_waits_for_others_while_its_own_handle_is_handed_out() {
+    let data = Data::new(b"hello");
+    let pool = small().create().unwrap();
+    let (mut me, mut other) = (pool.attach().unwrap(), pool.attach().unwrap());
+    let (file, others) = (data.open(&mut me), data.open(&mut other));
+    let theirs = start_read(&mut other.scope(), &others, (8, 0)).wait_ref();
+    let mut scope = me.scope();
+    let mut batch = scope.batch();
+    let own = start_read(&mut batch, &file, (8, 0)).wait_ref();
+    let mut handle = batch.acquire().unwrap();
+    let itself = handle.wait_ref();
+    assert_eq!(handle.wait(theirs), Ok(Waited::Done));
+    assert_eq!(handle.wait(own), Ok(Waited::Done), "what is staged is submitted");
+    let refused = UseError::Protocol(ProtocolError::WouldWaitForItself(itself));
+    assert_eq!(handle.wait(itself), Err(refused));
+    handle.submit_staged().unwrap();
+    drop(handle);
+    assert_eq!(batch.wait(itself), Ok(Waited::Recycled));
+}
