@@ -25,10 +25,13 @@ fn fixture_of(bytes: u64) -> Fixture {
     fixture
 }
 
-/// Starts a slow copy, and waits until its copiers run.
+/// Starts a slow copy, and waits until its copiers run. The signals are as at a terminal, also where
+/// the tests themselves were started with some of them ignored, as a shell does for what it runs in
+/// the background.
 fn start_slow(fixture: &Fixture, processes: usize) -> Started {
     let number = processes.to_string();
-    let mut command = fixture.command();
+    let mut command = Command::new("env");
+    command.current_dir(fixture.root()).args(["--default-signal", HANDFAST]);
     command.args(["copy", "src", "dst", "-b", "512", "-d", "1", "-p", &number]);
     let started = Started::new(&mut command);
     eventually("all copiers run", || started.children().len() == processes);
