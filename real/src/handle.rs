@@ -11,7 +11,9 @@ use crate::target::{File, check_pool};
 use handfast_core::handle::Place;
 use handfast_core::ids::{HandleId, ProcessSlot, WaitRef};
 use handfast_core::protocol::{Error, HandedOut};
-use handfast_core::request::{CallbackId, CallbackList, Flags, MAX_CALLBACKS, Operation, Request};
+use handfast_core::request::{
+    CallbackId, CallbackList, Flags, MAX_CALLBACKS, Operation, Request, TargetId,
+};
 
 /// Why an IO could not be defined as asked. Nothing has changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -23,6 +25,9 @@ pub enum DefineError {
     /// Nobody registered it.
     #[error("callback {} is not registered: add it to the registry of every process", .0.get())]
     UnknownCallback(CallbackId),
+    /// Nobody registered it.
+    #[error("target kind {} is not registered: add it to the registry of every process", .0.0)]
+    UnknownTarget(TargetId),
     /// Handle data can be set once.
     #[error("handle data was set already: set it once, in one call")]
     DataAlreadySet,

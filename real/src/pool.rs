@@ -109,9 +109,7 @@ pub enum AttachError {
     )]
     Forked,
     /// The slot's lock cannot be tried.
-    #[error(
-        "cannot use slot locks: {0}; /proc must be mounted, and the file system must know locks"
-    )]
+    #[error("cannot use slot locks: {0}")]
     Lock(#[source] io::Error),
     /// A free slot was not pristine.
     #[error(transparent)]

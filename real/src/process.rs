@@ -4,6 +4,7 @@
 //! [`Scope`], waits for anybody's IO, and gives its slot back, pristine, at [`Process::detach`] or when
 //! it is dropped (`pgaio_shutdown`). Checked by: `tests/tests/attach.rs`, `tests/tests/wait.rs`.
 
+use crate::handle::DefineError;
 use crate::memory::{Frame, FrameToken, MemoryError};
 use crate::method::local::{Held, Local};
 use crate::place::{Dropped, Place};
@@ -142,13 +143,20 @@ impl<'pool> Process<'pool> {
     }
 
     /// Makes a descriptor a target of a kind of the application's own (`pgaio_io_set_target`).
+    ///
+    /// # Errors
+    /// [`DefineError::UnknownTarget`].
     pub fn target(
         &mut self,
         kind: TargetId,
         data: [u64; 3],
         fd: impl Into<OwnedFd>,
-    ) -> File<'pool> {
-        File::of_target(self.pool.application(), kind, data, fd.into())
+    ) -> Result<File<'pool>, DefineError> {
+        let application = self.pool.application();
+        if application.registry.find_target(kind).is_none() {
+            return Err(DefineError::UnknownTarget(kind));
+        }
+        Ok(File::of_target(application, kind, data, fd.into()))
     }
 
     /// Takes a free frame; `None` if all are taken. Frames of this process's own IO that is over and

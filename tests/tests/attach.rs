@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Data, eventually, finished, free_frames, opened_again, small, start_read};
+use common::{Data, PATIENCE, eventually, finished, free_frames, opened_again, small, start_read};
 use handfast::{
     AttachError, ConfigError, CreateError, Generation, Pool, Process, Registry, State, Waited,
 };
@@ -226,8 +226,8 @@ fn l9_a_waiter_recovers_the_dead_process_that_it_waits_for() {
         forget(scope);
         forget(file);
     });
-    let waited = me.wait(reference.unwrap()).unwrap();
-    assert_eq!(waited, Waited::Recycled, "the recoverer buries it");
+    let waited = me.wait_timeout(reference.unwrap(), PATIENCE).unwrap();
+    assert_eq!(waited, Some(Waited::Recycled), "the recoverer buries it");
     assert!(all_idle(&pool));
     assert!(pool.attach().is_ok());
 }

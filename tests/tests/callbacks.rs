@@ -3,7 +3,7 @@
 mod common;
 
 use common::callback::{Turns, id};
-use common::{Data, FRAME, finished, free_frames, room, small};
+use common::{Data, FRAME, PATIENCE, finished, free_frames, room, small};
 use handfast::{
     AlignedBuf, File, Finished, Frame, Operation, Outcome, Pending, Registry, Scope, StageRefused,
     State, Status, WaitRef, Waited,
@@ -179,7 +179,7 @@ fn r2_a_refused_stage_completes_with_an_error_and_leaks_nothing() {
         } else {
             refused_write(&mut scope, &file)
         };
-        assert_eq!(scope.wait(reference), Ok(Waited::Done));
+        assert_eq!(scope.wait_timeout(reference, PATIENCE), Ok(Some(Waited::Done)));
         let Finished { outcome, .. } = scope.finish(pending).unwrap();
         let text = outcome.bytes().unwrap_err().to_string();
         assert!(text.contains("stage callback refused"), "{text}");

@@ -360,7 +360,7 @@ impl Callback for Failing {
 }
 
 fn numbered<'pool>(me: &mut Process<'pool>, data: &Data) -> File<'pool> {
-    me.target(NUMBERED, [10, 20, 30], std::fs::File::open(data.path()).unwrap())
+    me.target(NUMBERED, [10, 20, 30], std::fs::File::open(data.path()).unwrap()).unwrap()
 }
 
 #[test]
@@ -385,4 +385,14 @@ fn a_target_of_the_applications_own_is_described_and_reopened_by_it() {
     assert_eq!(pool.snapshot()[index].target.as_deref(), Some("segment 20 of table 10"));
     let error = scope.finish(pending).unwrap().outcome.bytes().unwrap_err();
     assert_eq!((error.target(), error.errno()), ("segment 20 of table 10", Some(libc::EIO)));
+}
+
+#[test]
+fn a_target_of_an_unregistered_kind_is_refused() {
+    let data = Data::new(b"x");
+    let pool = handfast::Pool::builder().create().unwrap();
+    let mut me = pool.attach().unwrap();
+    let file = std::fs::File::open(data.path()).unwrap();
+    let refused = me.target(TargetId(9), [0; 3], file).unwrap_err();
+    assert_eq!(refused, handfast::DefineError::UnknownTarget(TargetId(9)));
 }

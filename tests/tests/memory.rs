@@ -89,6 +89,9 @@ fn a_frame_is_handed_over_with_its_bytes_once() {
     assert_eq!(&out, b"hello");
     adopted.copy_from_slice(0, b"HELLO").unwrap();
     let back = me.adopt(adopted.hand_over().unwrap()).unwrap();
+    let again = back.hand_over().unwrap();
+    let back = me.adopt(again).unwrap();
+    assert_eq!(me.adopt(again).unwrap_err(), MemoryError::Lost(id.0), "not even by its giver");
     me.detach().unwrap();
     assert_eq!(back.copy_to_slice(0, &mut out), Err(MemoryError::Lost(id.0)));
     assert_eq!(free_frames(&mut other), 4);

@@ -14,7 +14,7 @@
 //! | B19 | control block under-allocated | real/src/layout.rs::b19_the_largest_configuration_has_room_for_everything, real/src/layout.rs::s17_sections_are_disjoint_aligned_and_within_the_total |
 //! | B20 | table indexed before its bounds are checked | real/src/registry.rs::b20_ids_are_checked_before_the_table_is_used, hostile::s26_hostile_callback_ids_run_nothing |
 //! | B21 | zero handles accepted | segment::b21_each_setting_has_its_limits, real/src/config.rs::b21_no_handles_are_refused |
-//! | B22 | staged IO forgotten at an end | scope::b22_what_is_staged_is_submitted_however_the_scope_ends, scope::behaviour_12_13_an_open_batch_is_warned_about_and_submitted |
+//! | B22 | staged IO forgotten at an end | scope::b22_what_is_staged_is_submitted_however_the_scope_ends, scope::b22_a_nested_scope_in_a_batch_submits_at_its_end_and_leaves_the_batch_open, scope::behaviour_12_13_an_open_batch_is_warned_about_and_submitted |
 //! | B23 | wait for an own staged IO undecided | wait::b23_waiting_for_an_own_staged_io_submits_all_that_is_staged |
 //! | B24 | a handle used that is not the one handed out | results::b24_anothers_pending_is_not_mine_and_comes_back, results::b24_a_pending_of_another_pool_is_not_mine_even_in_the_same_slot, compile_fail/two_handles.rs, compile_fail/use_after_start.rs |
 //! | R1 | shutdown loses staged IO and poisons the slot | attach::r1_l7_a_detach_submits_drains_and_leaves_a_pristine_slot, compile_fail/detach_in_scope.rs |

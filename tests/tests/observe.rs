@@ -162,7 +162,8 @@ fn s9_a_row_never_mixes_two_ios() {
     let file = data.open(&mut me);
     let stop = Mutex::new(false);
     std::thread::scope(|threads| {
-        let watch = threads.spawn(|| {
+        // More threads than cores, so that some are stopped in the middle of a row.
+        let watch = || {
             let mut rows = 0_u64;
             while !*stop.lock().unwrap() {
                 for row in pool.snapshot() {
@@ -173,9 +174,10 @@ fn s9_a_row_never_mixes_two_ios() {
                 }
             }
             rows
-        });
+        };
+        let watchers = [(); 4].map(|()| threads.spawn(watch));
         let mut scope = me.scope();
-        for _ in 0..20_000 {
+        for _ in 0..40_000 {
             let handle = scope.acquire().unwrap();
             let length = handle.wait_ref().generation().get() % 100;
             let mut buffer = room(100);
@@ -184,7 +186,7 @@ fn s9_a_row_never_mixes_two_ios() {
             drop(io);
         }
         *stop.lock().unwrap() = true;
-        assert!(watch.join().unwrap() > 0);
+        assert!(watchers.into_iter().map(|watcher| watcher.join().unwrap()).sum::<u64>() > 0);
     });
 }
 
@@ -228,7 +230,7 @@ fn a_snapshot_survives_a_target_that_cannot_be_described() {
     let registry = registry.callback(id(1), refusing).unwrap();
     let pool = small().registry(registry).create().unwrap();
     let mut me = pool.attach().unwrap();
-    let file = me.target(kind, [1, 2, 3], std::fs::File::open(data.path()).unwrap());
+    let file = me.target(kind, [1, 2, 3], std::fs::File::open(data.path()).unwrap()).unwrap();
     let mut scope = me.scope();
     let mut handle = scope.acquire().unwrap();
     handle.register_callback(id(1), 0).unwrap();

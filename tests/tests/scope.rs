@@ -163,7 +163,7 @@ fn a_leaked_handle_matters_more_than_an_open_batch() {
 }
 
 #[test]
-fn a_nested_scope_in_a_batch_submits_at_its_end_and_leaves_the_batch_open() {
+fn b22_a_nested_scope_in_a_batch_submits_at_its_end_and_leaves_the_batch_open() {
     let data = Data::new(b"hello");
     let pool = small().create().unwrap();
     let mut me = pool.attach().unwrap();
@@ -174,6 +174,7 @@ fn a_nested_scope_in_a_batch_submits_at_its_end_and_leaves_the_batch_open() {
     let first = start_read(&mut inner, &file, (8, 0)).wait_ref();
     assert!(inner.process().has_staged());
     assert_eq!(inner.commit(), Ok(()), "the batch is not its own");
+    assert!(!batch.process().has_staged());
     assert_eq!(batch.check_done(first), Ok(true));
     drop(start_read(&mut batch, &file, (8, 0)));
     assert!(batch.process().has_staged());

@@ -117,11 +117,14 @@ fn each_fault_of_a_header_has_its_own_error() {
     assert!(matches!(header(with_word(6, 1 << 40)), HeaderError::BadWord { word: 6, .. }));
     assert!(matches!(header(with_word(13, 1)), HeaderError::WrongLength { header: 1, .. }));
     assert_eq!(header(with_word(14, 0)), HeaderError::NotReady);
-    let cut = opened_after(|path| {
-        let file = File::options().write(true).open(path).unwrap();
-        file.set_len(8192).unwrap();
-    });
-    assert!(matches!(header(cut), HeaderError::WrongLength { segment: 8192, .. }));
+    for wrong in [8192, 1 << 20] {
+        let resized = opened_after(|path| {
+            let file = File::options().write(true).open(path).unwrap();
+            file.set_len(wrong).unwrap();
+        });
+        let error = header(resized);
+        assert!(matches!(error, HeaderError::WrongLength { segment, .. } if segment == wrong));
+    }
 }
 
 #[test]
