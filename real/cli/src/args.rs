@@ -55,7 +55,7 @@ DST appears whole or not at all. The bytes go to a hidden file beside it \
 old file or the new one. An existing regular file is replaced: other hard links to it keep the \
 old content. If DST is a symbolic link, the file it points to is replaced and the link stays. \
 Anything else (a directory, a device such as /dev/null, a pipe) and a file that you may not \
-write to is refused.
+write to is refused, and so is a DST that somebody else makes while the copy runs.
 
 DST gets the permission bits of SRC (rwx for user, group and others); owner, times and extended \
 attributes are those of a new file. Holes in SRC are filled with zeros in DST: the content is \
@@ -74,7 +74,7 @@ Examples:
   handfast copy --direct --fsync /data/a /backup/a
       around the page cache, and on stable storage before the summary is printed
 
-On Ctrl-C, SIGTERM or SIGHUP, and on any error, the copiers are stopped, the hidden file is \
+On Ctrl-C, Ctrl-\\, SIGTERM or SIGHUP, and on any error, the copiers are stopped, the hidden file is \
 removed, and DST is what it was before. A second Ctrl-C does not wait for IO in flight. If the \
 coordinator itself is killed with SIGKILL its copiers die with it; the hidden file it leaves is \
 removed by the next copy to the same DST.
@@ -87,7 +87,8 @@ Exit codes:
   0    DST is a whole copy of SRC
   1    the copy failed; DST is untouched, or absent as before
   2    the command line was not understood
-  129  stopped by SIGHUP     130  stopped by SIGINT (Ctrl-C)     143  stopped by SIGTERM";
+  129  stopped by SIGHUP               130  stopped by SIGINT (Ctrl-C)
+  131  stopped by SIGQUIT (Ctrl-\\)     143  stopped by SIGTERM";
 
 /// Options of `handfast copy`.
 #[derive(Debug, Args)]

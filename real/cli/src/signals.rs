@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 
@@ -25,18 +25,21 @@ pub enum StopSignal {
     Hangup,
     /// Ctrl-C.
     Interrupt,
+    /// Ctrl-\.
+    Quit,
     /// `kill` without an option.
     Terminate,
 }
 
 impl StopSignal {
-    const ALL: [Self; 3] = [Self::Hangup, Self::Interrupt, Self::Terminate];
+    const ALL: [Self; 4] = [Self::Hangup, Self::Interrupt, Self::Quit, Self::Terminate];
 
     /// Its number.
     pub const fn number(self) -> i32 {
         match self {
             Self::Hangup => SIGHUP,
             Self::Interrupt => SIGINT,
+            Self::Quit => SIGQUIT,
             Self::Terminate => SIGTERM,
         }
     }
@@ -46,6 +49,7 @@ impl StopSignal {
         match self {
             Self::Hangup => "SIGHUP",
             Self::Interrupt => "SIGINT",
+            Self::Quit => "SIGQUIT",
             Self::Terminate => "SIGTERM",
         }
     }
@@ -55,6 +59,7 @@ impl StopSignal {
         match self {
             Self::Hangup => 129,
             Self::Interrupt => 130,
+            Self::Quit => 131,
             Self::Terminate => 143,
         }
     }
@@ -104,7 +109,7 @@ impl Signals {
 /// processes of a job: what they mean is the coordinator's decision, and a copier is told by it.
 pub fn leave_to_coordinator() -> io::Result<()> {
     let unused = Arc::new(AtomicBool::new(false));
-    for number in [SIGHUP, SIGINT, SIGTERM, SIGXFSZ] {
+    for number in [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXFSZ] {
         signal_hook::flag::register(number, Arc::clone(&unused))?;
     }
     Ok(())

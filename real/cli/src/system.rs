@@ -29,11 +29,21 @@ pub fn remedy(error: &(dyn Error + 'static)) -> Option<String> {
     None
 }
 
-/// Puts an error and its remedy into one line.
+/// Puts an error and its remedy into one line. A copier's error that the coordinator passes on has
+/// its remedy already.
 pub fn with_remedy(error: &(dyn Error + 'static)) -> String {
     match remedy(error) {
-        Some(remedy) => format!("{error}; {remedy}"),
-        None => error.to_string(),
+        Some(remedy) if !error.to_string().contains(&remedy) => format!("{error}; {remedy}"),
+        _ => error.to_string(),
+    }
+}
+
+/// An error without its own words if it is one with a [`remedy`], else unchanged: what the library
+/// says to do is only in the way of the remedy that names the limit.
+pub fn plain_if_remedied(error: Box<dyn Error + Send + Sync>) -> Box<dyn Error + Send + Sync> {
+    match errno_of(error.as_ref()).filter(|_| remedy(error.as_ref()).is_some()) {
+        Some(errno) => Box::new(io::Error::from(errno)),
+        None => error,
     }
 }
 
@@ -76,6 +86,21 @@ mod tests {
     fn a_number_that_is_only_in_the_text_is_found() {
         assert_eq!(number_in("cannot: Too many open files (os error 24); so"), Some(24));
         assert_eq!(number_in("nothing of that kind"), None);
+    }
+
+    #[test]
+    fn a_lack_of_descriptors_has_one_remedy() {
+        let wordy = || -> Box<dyn Error + Send + Sync> {
+            "cannot open /proc/self/fd/5: Too many open files (os error 24); see open(2)".into()
+        };
+        let plain = plain_if_remedied(wordy());
+        assert_eq!(plain.to_string(), "Too many open files (os error 24)");
+        assert!(with_remedy(plain.as_ref()).contains("ulimit -n"));
+        let once = with_remedy(plain.as_ref());
+        let passed_on: Box<dyn Error + Send + Sync> = once.clone().into();
+        assert_eq!(with_remedy(passed_on.as_ref()), once);
+        let other = plain_if_remedied("something else (os error 2)".into());
+        assert_eq!(other.to_string(), "something else (os error 2)");
     }
 
     #[test]

@@ -21,6 +21,7 @@ use super::source::{Source, SourceError};
 use super::temporary::{Temporary, TemporaryError};
 use crate::args::{CopyOptions, MethodOption};
 use crate::signals::{Signals, StopSignal};
+use crate::system::plain_if_remedied;
 
 /// Why there is no copy.
 #[derive(Debug, thiserror::Error)]
@@ -112,15 +113,13 @@ pub fn copy(options: &CopyOptions, signals: &mut Signals) -> Result<Summary, Cop
     let destination = Destination::judge(&options.destination, source.id)?;
     let temporary = Temporary::create(&destination)?;
     let plan = make_plan(options, &source, &temporary)?;
-    temporary.reserve(plan.geometry.size.unwrap_or(0))?;
+    temporary.reserve(plan.geometry.size.unwrap_or(0), || heed_stop(signals))?;
     let job = Job { options, plan, source: &source, temporary: &temporary };
     let pool = job.make_pool()?;
     let done = job.transfer(&pool, signals)?;
     let bytes = job.complete(&pool, &done)?;
     // From the rename on the copy counts as done, so this is the last look.
-    if let Some(signal) = signals.take_stop() {
-        return Err(CopyError::Stopped(signal));
-    }
+    heed_stop(signals)?;
     temporary.rename()?;
     if options.fsync {
         destination.sync_directory()?;
@@ -232,6 +231,11 @@ impl Job<'_> {
             // The padding of the tail goes.
             self.temporary.resize(copied)?;
         }
+        if self.options.fsync {
+            sync(pool, self.temporary)?;
+        }
+        // Only now, because a file that is no longer as it was made is not cleaned up after a
+        // SIGKILL, and the sync of the content may take long. The second one has little to do.
         self.temporary.set_permissions(self.source.permissions)?;
         if self.options.fsync {
             sync(pool, self.temporary)?;
@@ -251,9 +255,7 @@ fn watch(
         // Collected first: a Ctrl-C that also hit a copier so young that it still dies of it has
         // arrived here by then.
         let ended = copiers.collect();
-        if let Some(signal) = signals.take_stop() {
-            return Err(CopyError::Stopped(signal));
-        }
+        heed_stop(signals)?;
         // What a copier says is clearer than how it ended.
         if let Some(message) = shared.failure() {
             return Err(CopyError::Copier(message));
@@ -266,11 +268,16 @@ fn watch(
     }
 }
 
+/// Fails if a stop signal has come.
+fn heed_stop(signals: &mut Signals) -> Result<(), CopyError> {
+    signals.take_stop().map_or(Ok(()), |signal| Err(CopyError::Stopped(signal)))
+}
+
 /// Puts the file on stable storage, through the pool as every other IO of the copy.
 fn sync(pool: &Pool, temporary: &Temporary<'_>) -> Result<(), CopyError> {
     let file = temporary.file.try_clone().map_err(failed_to("sync the copy"))?;
     let mut process = pool.attach().map_err(failed_to("attach to the pool"))?;
-    let file = process.file(file, &temporary.path()).map_err(failed_to("sync the copy"))?;
+    let file = process.file(file, temporary.path()).map_err(failed_to("sync the copy"))?;
     let mut scope = process.scope();
     let handle = scope.acquire().map_err(failed_to("get a handle"))?;
     let pending = handle
@@ -286,7 +293,7 @@ fn sync(pool: &Pool, temporary: &Temporary<'_>) -> Result<(), CopyError> {
 }
 
 fn failed_to<E: Into<Box<dyn Error + Send + Sync>>>(what: &'static str) -> impl Fn(E) -> CopyError {
-    move |error| CopyError::Pool { what, source: error.into() }
+    move |error| CopyError::Pool { what, source: plain_if_remedied(error.into()) }
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use super::block::{AfterRead, AfterWrite, Chunk, Geometry};
 use super::shared::Shared;
 use crate::args::CopierOrders;
 use crate::signals::leave_to_coordinator;
-use crate::system::with_remedy;
+use crate::system::{plain_if_remedied, with_remedy};
 
 /// Why a copier gives up.
 #[derive(Debug, thiserror::Error)]
@@ -338,7 +338,7 @@ impl<'pool> Ring<'_, 'pool> {
 }
 
 fn setup<E: Error + Send + Sync + 'static>(what: &'static str) -> impl Fn(E) -> CopierError {
-    move |error| CopierError::Setup { what, source: Box::new(error) }
+    move |error| CopierError::Setup { what, source: plain_if_remedied(Box::new(error)) }
 }
 
 /// What the kernel said, without the target and the offset that the pool's error names: the
@@ -348,5 +348,6 @@ fn reason(error: &handfast::IoError) -> io::Error {
 }
 
 fn refused(path: &Path, at: u64, message: String) -> CopierError {
+    let message = plain_if_remedied(message.into()).to_string();
     CopierError::Refused { path: path.to_owned(), at, message }
 }

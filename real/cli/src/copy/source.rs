@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{OFlags, fstatfs};
+use rustix::fs::{OFlags, Stat, fstatfs};
 
 /// Magic number of sysfs, whose files report a size that they do not have.
 const SYSFS: u64 = 0x6265_6572;
@@ -42,6 +42,11 @@ impl FileId {
     /// The identity in this metadata.
     pub fn of(metadata: &Metadata) -> Self {
         Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+
+    /// The identity in what a call relative to a directory has found.
+    pub fn of_stat(stat: &Stat) -> Self {
+        Self { device: stat.st_dev, inode: stat.st_ino }
     }
 }
 

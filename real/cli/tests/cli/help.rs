@@ -27,6 +27,8 @@ fn the_help_of_copy_tells_ranges_examples_exit_codes_and_what_ctrl_c_does() {
         "On Ctrl-C",
         "Exit codes:",
         "130",
+        "Ctrl-\\",
+        "131",
     ] {
         assert!(help.contains(part), "{part:?} is missing in {help}");
     }

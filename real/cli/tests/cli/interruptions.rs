@@ -2,11 +2,12 @@
 //! what it was.
 
 use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::Command;
 
 use rustix::process::Signal;
 
-use crate::support::{Fixture, HANDFAST, Started, eventually, noise, pid};
+use crate::support::{Fixture, HANDFAST, Run, Started, eventually, noise, pid, skipped};
 
 /// Bytes of a source that takes a second or more to copy in blocks of 512 bytes, by one process one
 /// after the other. It is one hole, so it costs nothing but that time.
@@ -47,9 +48,12 @@ fn assert_untouched(fixture: &Fixture) {
 #[test]
 fn stop_signals_end_the_copy_with_their_exit_code() {
     let fixture = slow_fixture();
-    for (signal, name, code) in
-        [(Signal::INT, "SIGINT", 130), (Signal::TERM, "SIGTERM", 143), (Signal::HUP, "SIGHUP", 129)]
-    {
+    for (signal, name, code) in [
+        (Signal::INT, "SIGINT", 130),
+        (Signal::QUIT, "SIGQUIT", 131),
+        (Signal::TERM, "SIGTERM", 143),
+        (Signal::HUP, "SIGHUP", 129),
+    ] {
         let started = start_slow(&fixture, 2);
         started.signal(signal);
         started.wait().fails(code, &[name, "dst is as it was before"]);
@@ -58,12 +62,14 @@ fn stop_signals_end_the_copy_with_their_exit_code() {
 }
 
 #[test]
-fn ctrl_c_on_a_terminal_reaches_the_whole_group_and_is_still_one_clean_stop() {
+fn a_key_on_a_terminal_reaches_the_whole_group_and_is_still_one_clean_stop() {
     let fixture = slow_fixture();
-    let started = start_slow(&fixture, 4);
-    started.signal_group(Signal::INT);
-    started.wait().fails(130, &["SIGINT"]);
-    assert_untouched(&fixture);
+    for (signal, name, code) in [(Signal::INT, "SIGINT", 130), (Signal::QUIT, "SIGQUIT", 131)] {
+        let started = start_slow(&fixture, 4);
+        started.signal_group(signal);
+        started.wait().fails(code, &[name]);
+        assert_untouched(&fixture);
+    }
 }
 
 #[test]
@@ -119,11 +125,74 @@ fn copiers_die_with_a_killed_coordinator_and_the_next_copy_cleans_up() {
     assert_eq!(fixture.temporaries().len(), 1, "nobody was left to remove it");
 
     fixture.file("src", &noise(5000, 8));
-    fixture.file(".dst.handfast-of-the-user", b"of the same pattern, so of the same fate");
-    fixture.file(".other.handfast-1-1", b"of another DST");
     let run = crate::support::run(fixture.command().args(["copy", "src", "dst"]));
     run.succeeds();
-    assert_eq!(fixture.names(), [".other.handfast-1-1", "dst", "src"]);
+    assert_eq!(fixture.names(), ["dst", "src"]);
+}
+
+/// Makes a file as a killed copy leaves it.
+fn leave_behind(fixture: &Fixture, name: &str) {
+    fixture.file(name, b"of nobody alive");
+    chmod(fixture, name, 0o600);
+}
+
+fn chmod(fixture: &Fixture, name: &str, mode: u32) {
+    let permissions = fs::Permissions::from_mode(mode);
+    fs::set_permissions(fixture.path(name), permissions).expect("chmod");
+}
+
+#[test]
+fn only_what_a_copy_to_the_same_dst_has_left_is_cleaned_up() {
+    let fixture = Fixture::new();
+    fixture.file("src", b"content");
+    let left = ".dst.handfast-4000000-0123456789abcdef";
+    leave_behind(&fixture, left);
+    crate::support::run(fixture.command().args(["copy", "src", "dst"])).succeeds();
+    assert!(!fixture.path(left).exists());
+
+    let of_the_user = [
+        ".dst.handfast-1-0123456789abcdef.bak",
+        ".dst.handfast-1-0123456789abcdeF",
+        ".dst.handfast-2-0123456789abcde",
+        ".dst.handfast-notes",
+        ".dst.handfast-of-the-user",
+        ".other.handfast-1-0123456789abcdef",
+    ];
+    of_the_user.iter().for_each(|name| leave_behind(&fixture, name));
+    let (public, linked, link, directory) = (
+        ".dst.handfast-3-0123456789abcdef",
+        ".dst.handfast-4-0123456789abcdef",
+        ".dst.handfast-5-0123456789abcdef",
+        ".dst.handfast-6-0123456789abcdef",
+    );
+    leave_behind(&fixture, public);
+    chmod(&fixture, public, 0o644);
+    leave_behind(&fixture, linked);
+    fs::hard_link(fixture.path(linked), fixture.path("hard")).expect("a link");
+    symlink("hard", fixture.path(link)).expect("a link");
+    fs::create_dir(fixture.path(directory)).expect("a directory");
+    let before = fixture.names();
+    crate::support::run(fixture.command().args(["copy", "src", "dst"])).succeeds();
+    assert_eq!(fixture.names(), before);
+}
+
+#[test]
+fn what_a_copy_to_a_long_name_left_is_not_taken_for_that_of_another_long_name() {
+    let fixture = Fixture::on_disk();
+    File::create(fixture.path("src")).expect("a file").set_len(SLOW_BYTES).expect("a hole");
+    let (one, other) = ("n".repeat(254) + "1", "n".repeat(254) + "2");
+    let mut command = fixture.command();
+    let started = Started::new(command.args(["copy", "src", &one, "-b", "512", "-d", "1"]));
+    eventually("all copiers run", || started.children().len() == 4);
+    started.signal(Signal::KILL);
+    started.wait_until_group_is_empty();
+    let left = fixture.temporaries();
+    assert_eq!(left.len(), 1, "nobody was left to remove it");
+
+    fixture.file("src", b"content");
+    crate::support::run(fixture.command().args(["copy", "src", &other])).succeeds();
+    assert_eq!(fixture.temporaries(), left, "it is of another DST");
+    fixture.copy(&["src", &one]).succeeds();
 }
 
 #[test]
@@ -138,6 +207,81 @@ fn the_temporary_file_of_a_living_copy_is_left_alone() {
     started.signal(Signal::INT);
     started.wait().fails(130, &["SIGINT"]);
     assert_eq!(fixture.names(), ["dst", "src"]);
+}
+
+/// Does something while a copy has begun and cannot have ended, because all its processes are
+/// stopped meanwhile; returns how it ended.
+fn meanwhile(started: Started, act: impl FnOnce()) -> Run {
+    started.signal_group(Signal::STOP);
+    act();
+    started.signal_group(Signal::CONT);
+    started.wait()
+}
+
+#[test]
+fn a_destination_that_appears_during_the_copy_is_left_alone() {
+    let fixture = fixture_of(SLOW_BYTES / 8);
+    fs::remove_file(fixture.path("dst")).expect("no DST");
+    let run = meanwhile(start_slow(&fixture, 2), || {
+        fixture.file("dst", b"old");
+    });
+    run.fails(1, &["dst did not exist at the start", "copy again"]);
+    assert_untouched(&fixture);
+}
+
+#[test]
+fn a_destination_that_becomes_the_source_during_the_copy_is_left_alone() {
+    let fixture = fixture_of(SLOW_BYTES / 8);
+    let run = meanwhile(start_slow(&fixture, 2), || {
+        fs::remove_file(fixture.path("dst")).expect("no DST");
+        fs::hard_link(fixture.path("src"), fixture.path("dst")).expect("a link");
+    });
+    run.fails(1, &["dst is the same file as SRC"]);
+    assert_eq!(fixture.names(), ["dst", "src"]);
+    let inode = |name| fs::metadata(fixture.path(name)).expect("a file").ino();
+    assert_eq!(inode("dst"), inode("src"));
+}
+
+#[test]
+fn a_destination_that_vanishes_during_the_copy_is_made() {
+    let fixture = fixture_of(SLOW_BYTES / 8);
+    let run = meanwhile(start_slow(&fixture, 2), || {
+        fs::remove_file(fixture.path("dst")).expect("no DST");
+    });
+    run.succeeds();
+    assert_eq!(fs::metadata(fixture.path("dst")).expect("the copy").len(), SLOW_BYTES / 8);
+}
+
+/// A stop signal that comes while space is reserved is obeyed before all of it is: what the test
+/// keeps open shows how far it came. A signal can come after the reservation all the same, so there
+/// are several attempts; without the pieces none of them would do.
+#[test]
+fn a_stop_signal_is_seen_while_space_is_reserved() {
+    const BYTES: u64 = 1 << 30;
+    let Some(fixture) = Fixture::in_memory(2 * BYTES) else {
+        return skipped("a signal during the reservation", "no tmpfs with enough space");
+    };
+    File::create(fixture.path("src")).expect("a file").set_len(BYTES).expect("a hole");
+    let stopped_early = || {
+        let mut command = Command::new("env");
+        command.current_dir(fixture.root()).args(["--default-signal", HANDFAST, "copy", "src"]);
+        let started = Started::new(command.arg("dst"));
+        let mut open = None;
+        eventually("space is being reserved", || {
+            let path = fixture.temporaries().pop();
+            open = open.take().or_else(|| File::open(path?).ok());
+            open.as_ref().is_some_and(|file| blocks(file) > 0)
+        });
+        started.signal(Signal::INT);
+        started.wait().fails(130, &["SIGINT"]);
+        assert_eq!(fixture.names(), ["src"]);
+        open.is_some_and(|file| blocks(&file) * 512 < BYTES)
+    };
+    assert!((0..8).any(|_| stopped_early()), "all space was reserved each time");
+}
+
+fn blocks(file: &File) -> u64 {
+    file.metadata().expect("an open file").blocks()
 }
 
 /// Changes the source of a copy that has begun and cannot have ended, because all its processes are

@@ -1,7 +1,7 @@
 //! What is refused, how it is said, and that nothing has changed afterwards.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 
@@ -65,10 +65,34 @@ fn a_destination_that_is_a_directory_is_refused_with_a_hint() {
     let fixture = Fixture::new();
     fixture.file("src", b"content");
     fs::create_dir(fixture.path("directory")).expect("a directory");
-    for name in ["directory", "directory/", ".", "..", "/", "missing/"] {
+    for name in ["directory", "directory/", "directory/.", "directory//", ".", "..", "/"] {
         fixture.copy(&["src", name]).fails(1, &[name, "is a directory", "NAME"]);
     }
     assert_eq!(fixture.names(), ["directory", "src"]);
+}
+
+#[test]
+fn a_destination_that_can_only_name_a_directory_is_no_file() {
+    let fixture = Fixture::new();
+    fixture.file("src", b"content");
+    fixture.file("dst", b"old");
+    symlink("dst", fixture.path("link")).expect("a link");
+    let inode = || fs::metadata(fixture.path("src")).expect("the source").ino();
+    let before = inode();
+    for file in ["src", "dst", "./dst", "link"] {
+        for end in ["/", "//", "/.", "/..", "/./", "/../"] {
+            let name = format!("{file}{end}");
+            fixture.copy(&["src", &name]).fails(1, &[&name, "Not a directory", "name the file"]);
+        }
+    }
+    for end in ["/", "/.", "/.."] {
+        let name = format!("missing{end}");
+        fixture.copy(&["src", &name]).fails(1, &[&name, "No such file", "name the file"]);
+    }
+    fixture.copy(&["src", ""]).fails(2, &["DST"]);
+    assert_eq!(inode(), before, "SRC is what it was");
+    assert_eq!(fs::read(fixture.path("dst")).expect("the old file"), b"old");
+    assert_eq!(fixture.names(), ["dst", "link", "src"]);
 }
 
 #[test]

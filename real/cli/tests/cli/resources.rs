@@ -101,9 +101,41 @@ fn every_limit_of_descriptors_either_suffices_or_is_named() {
             assert_eq!(run.status.code(), Some(1), "{run:?}");
             let named = format!("the limit of open files (ulimit -n) is {limit}: raise it");
             assert!(run.stderr.contains(&named), "{run:?}");
+            assert_one_remedy(&run);
         }
     }
     assert!((1..=12).contains(&refused), "{refused} of 17 limits were too low");
+}
+
+/// The remedy is to raise the limit; where the library met it is of no use to anybody.
+#[track_caller]
+fn assert_one_remedy(run: &Run) {
+    assert_eq!(run.stderr.matches("raise it").count(), 1, "{run:?}");
+    for other in ["see open(2)", "/proc", "smaller settings"] {
+        assert!(!run.stderr.contains(other), "{other}: {run:?}");
+    }
+    assert_eq!(run.stderr.matches("ulimit").count(), 1, "{run:?}");
+}
+
+#[test]
+fn a_hundred_processes_have_enough_descriptors_or_name_the_limit_once() {
+    let fixture = Fixture::new();
+    let source = fs::File::create(fixture.path("src")).expect("a file");
+    // Long enough for all of them to get to work.
+    source.set_len(64 << 20).expect("a hole");
+    for limit in [8, 14, 24, 40] {
+        let option = format!("-n {limit}");
+        let arguments = ["-p", "100", "-d", "1", "-b", "4096", "src", "dst"];
+        let run = copy_under_limit(&fixture, &option, &arguments);
+        if run.status.success() {
+            fs::remove_file(fixture.path("dst")).expect("the copy");
+            continue;
+        }
+        assert_one_remedy(&run);
+        let limit = format!("the limit of open files (ulimit -n) is {limit}: raise it");
+        run.fails(1, &["Too many open files (os error 24)", &limit]);
+        assert_eq!(fixture.names(), ["src"]);
+    }
 }
 
 #[test]
@@ -113,10 +145,26 @@ fn a_limit_of_the_file_size_is_an_error_and_no_death() {
     let run = copy_under_limit(&fixture, "-f 8", &["src", "dst"]);
     run.fails(1, &["File too large", "ulimit -f"]);
     assert_eq!(fixture.names(), ["src"]);
-    // Without a size known in advance it is the write that meets the limit.
+    // The segment is a file too.
     let run = copy_under_limit(&fixture, "-f 0", &["/proc/version", "dst"]);
-    run.fails(1, &["File too large", "ulimit -f"]);
+    let message = run.fails(1, &["File too large", "ulimit -f"]);
+    assert!(!message.contains("smaller settings"), "{message}");
     assert_eq!(fixture.names(), ["src"]);
+}
+
+#[test]
+fn a_limit_of_the_file_size_that_a_copier_meets_is_told_once() {
+    let source = "/proc/kallsyms";
+    let fixture = Fixture::new();
+    if fs::read(source).map_or(0, |symbols| symbols.len()) < 300_000 {
+        return skipped("a write beyond the limit", "/proc/kallsyms is too short here");
+    }
+    // The unit is 512 or 1024 bytes; the segment stays below. Without a size known in advance it
+    // is a write that meets the limit.
+    let run = copy_under_limit(&fixture, "-f 200", &[source, "dst"]);
+    let message = run.fails(1, &["cannot write ./.dst.handfast-", "File too large"]);
+    assert_eq!(message.matches("ulimit -f").count(), 1, "{message}");
+    assert!(fixture.names().is_empty());
 }
 
 #[test]

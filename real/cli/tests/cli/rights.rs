@@ -7,7 +7,9 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::support::{Fixture, HANDFAST, Run, is_root, run};
+use rustix::process::Signal;
+
+use crate::support::{Fixture, HANDFAST, Run, Started, eventually, is_root, run};
 
 /// An ordinary user on every system.
 const NOBODY: u32 = 65534;
@@ -43,14 +45,18 @@ impl Public {
     }
 
     fn copy_as_ordinary_user(&self, arguments: &[&str]) -> Run {
+        let run = self.start_as_ordinary_user(arguments).wait();
+        assert!(self.fixture.temporaries().is_empty(), "{run:?}");
+        run
+    }
+
+    fn start_as_ordinary_user(&self, arguments: &[&str]) -> Started {
         let mut command = Command::new(&self.program);
         command.arg("copy").args(arguments).current_dir(self.fixture.root());
         if is_root() {
             command.uid(NOBODY).gid(NOBODY);
         }
-        let run = run(&mut command);
-        assert!(self.fixture.temporaries().is_empty(), "{run:?}");
-        run
+        Started::new(&mut command)
     }
 }
 
@@ -100,4 +106,21 @@ fn a_destination_that_is_protected_against_writing_is_refused() {
         .copy_as_ordinary_user(&["src", "dst"])
         .fails(1, &["may not write to dst", "Permission denied", "remove it first"]);
     assert_eq!(fs::read(public.fixture.path("dst")).expect("the old file"), b"old");
+}
+
+#[test]
+fn a_destination_that_gets_protected_during_the_copy_is_left_alone() {
+    let public = Public::new();
+    public.file("src", b"", 0o644);
+    let source = fs::File::options().write(true).open(public.fixture.path("src"));
+    source.expect("the source").set_len(64 << 20).expect("a hole");
+    public.file("dst", b"old", 0o666);
+    let started = public.start_as_ordinary_user(&["src", "dst", "-b", "512", "-p", "2"]);
+    eventually("all copiers run", || started.children().len() == 2);
+    started.signal_group(Signal::STOP);
+    public.chmod("dst", 0o444);
+    started.signal_group(Signal::CONT);
+    started.wait().fails(1, &["may not write to ./dst", "Permission denied", "remove it first"]);
+    assert_eq!(fs::read(public.fixture.path("dst")).expect("the old file"), b"old");
+    assert!(public.fixture.temporaries().is_empty());
 }

@@ -34,6 +34,18 @@ impl Fixture {
         Self { directory }
     }
 
+    /// In memory, if there is a file system of that kind with so much space, and so much memory.
+    pub fn in_memory(bytes: u64) -> Option<Self> {
+        const SHM: &str = "/dev/shm";
+        let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
+        let available = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+        let kibibytes = available.trim().strip_suffix(" kB")?.parse::<u64>().ok()?;
+        let found = rustix::fs::statvfs(SHM).ok()?;
+        let room = found.f_bavail.checked_mul(found.f_frsize)?.min(kibibytes << 10);
+        let directory = TempDir::new_in(SHM).ok().filter(|_| room >= bytes)?;
+        Some(Self { directory })
+    }
+
     /// The directory itself.
     pub fn root(&self) -> &Path {
         self.directory.path()
