@@ -3,11 +3,13 @@
 //! | state | bits | who may change it |
 //! |---|---|---|
 //! | Free | tag 0, sequence | any attached process, by CAS |
-//! | Owned by slot and epoch | tag 1, slot 10, epoch 30, sequence 22 | that process; a recoverer; an adopter with the right sequence |
+//! | Owned by slot and epoch | tag 1, slot 10, epoch 30, sequence 22 | that process; a recoverer |
 //! | InIo by handle and generation | tag 2, handle 20, generation's low 20 bits, sequence 22 | the handle's owner; a recoverer |
+//! | Offered by slot | tag 3, slot 10, nonce 52 | whoever has the token, which is this very word; a recoverer |
 //!
-//! The sequence goes up whenever a lease is taken, offered or adopted, and stays the same while it
-//! is lent to an IO, so that a token of an earlier ownership never adopts. A word that names its
+//! The sequence goes up whenever a lease is taken, and stays the same while it is lent to an IO. A
+//! token names an offer by a random nonce, so that neither a token that was used nor one that was made up
+//! adopts anything. A word that names its
 //! holder is what lets recovery return every frame of a dead process, and none twice (S24).
 //!
 //! Checked by the unit tests below and by `real`'s frame tests.
@@ -33,6 +35,11 @@ pub enum Holding {
         /// The low 20 bits of its generation.
         generation: u32,
     },
+    /// Offered to whoever has the token.
+    Offered {
+        /// Whose it is until then.
+        slot: ProcessSlot,
+    },
 }
 
 /// The word of a frame or file entry.
@@ -44,6 +51,8 @@ const TAG_SHIFT: u32 = 62;
 const SEQUENCE_SHIFT: u32 = 40;
 const SEQUENCE_MASK: u64 = (1 << 22) - 1;
 const EPOCH_MASK: u32 = (1 << 30) - 1;
+/// Above the nonce of an offer: slot and tag.
+const NONCE_BITS: u32 = 52;
 const HANDLE_MASK: u64 = (1 << 20) - 1;
 
 impl LeaseWord {
@@ -64,26 +73,24 @@ impl LeaseWord {
         self.0
     }
 
-    /// Who holds it. An unknown tag reads as Free's opposite: `None`, nobody may take it.
+    /// Who holds it; `None` if no slot has that number.
     #[must_use]
     pub const fn holding(self) -> Option<Holding> {
-        match self.0 >> TAG_SHIFT {
-            0 => Some(Holding::Free),
-            1 => {
-                #[expect(clippy::cast_possible_truncation, reason = "masked to their widths")]
-                let (slot, epoch) = ((self.0 >> 30 & 0x3ff) as u32, self.0 as u32 & EPOCH_MASK);
-                match ProcessSlot::new(slot) {
-                    Some(slot) => Some(Holding::Owned { slot, epoch }),
-                    None => None,
-                }
-            }
-            2 => {
-                let (handle, generation) =
-                    ((self.0 >> 20 & HANDLE_MASK) as u32, (self.0 & 0xf_ffff) as u32);
-                Some(Holding::InIo { handle: HandleId(handle), generation })
-            }
+        #[expect(clippy::cast_possible_truncation, reason = "masked to their widths")]
+        let (low, epoch) = ((self.0 & 0xf_ffff) as u32, self.0 as u32 & EPOCH_MASK);
+        let (slot, handle) = ((self.0 >> 30 & 0x3ff) as u32, (self.0 >> 20 & HANDLE_MASK) as u32);
+        match (self.0 >> TAG_SHIFT, ProcessSlot::new(slot), self.giver()) {
+            (0, _, _) => Some(Holding::Free),
+            (1, Some(slot), _) => Some(Holding::Owned { slot, epoch }),
+            (2, _, _) => Some(Holding::InIo { handle: HandleId(handle), generation: low }),
+            (3, _, Some(slot)) => Some(Holding::Offered { slot }),
             _ => None,
         }
+    }
+
+    /// Of an offer, whose it is.
+    const fn giver(self) -> Option<ProcessSlot> {
+        ProcessSlot::new((self.0 >> NONCE_BITS & 0x3ff) as u32)
     }
 
     #[inline(always)]
@@ -106,29 +113,40 @@ impl LeaseWord {
     pub const fn taken(self, slot: ProcessSlot, epoch: u32) -> Option<Self> {
         match self.holding() {
             Some(Holding::Free) => Some(Self::owned(self.sequence() + 1, slot, epoch)),
-            Some(Holding::Owned { .. } | Holding::InIo { .. }) | None => None,
-        }
-    }
-
-    /// Offered to another process: still the same owner's, with a new sequence that the token
-    /// carries.
-    #[must_use]
-    pub const fn offered(self) -> Option<Self> {
-        match self.holding() {
-            Some(Holding::Owned { slot, epoch }) => {
-                Some(Self::owned(self.sequence() + 1, slot, epoch))
+            Some(Holding::Owned { .. } | Holding::InIo { .. } | Holding::Offered { .. }) | None => {
+                None
             }
-            Some(Holding::Free | Holding::InIo { .. }) | None => None,
         }
     }
 
-    /// Adopted by the process that was given this very word as a token.
+    /// Offered by its owner; the nonce (52 bits of it) should be random.
+    #[must_use]
+    pub const fn offered(self, nonce: u64) -> Option<Self> {
+        match self.holding() {
+            Some(Holding::Owned { slot, .. }) => Some(Self(
+                3 << TAG_SHIFT
+                    | (slot.get() as u64) << NONCE_BITS
+                    | nonce & ((1 << NONCE_BITS) - 1),
+            )),
+            Some(Holding::Free | Holding::InIo { .. } | Holding::Offered { .. }) | None => None,
+        }
+    }
+
+    /// Adopted by the process that was given this very word as a token; only from Offered.
     #[must_use]
     pub const fn adopted(self, slot: ProcessSlot, epoch: u32) -> Option<Self> {
         match self.holding() {
-            Some(Holding::Owned { .. }) => Some(Self::owned(self.sequence() + 1, slot, epoch)),
-            Some(Holding::Free | Holding::InIo { .. }) | None => None,
+            Some(Holding::Offered { .. }) => Some(Self::owned(self.sequence(), slot, epoch)),
+            Some(Holding::Free | Holding::Owned { .. } | Holding::InIo { .. }) | None => None,
         }
+    }
+
+    /// Whether it is owned by this attachment of this slot.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_owned_by(self, slot: ProcessSlot, epoch: u32) -> bool {
+        let owner = (slot.get() as u64) << 30 | (epoch & EPOCH_MASK) as u64;
+        self.0 >> TAG_SHIFT == 1 && self.0 & ((1 << SEQUENCE_SHIFT) - 1) == owner
     }
 
     /// Lent to this IO; the sequence stays, so that the owner can take it back by a store.
@@ -154,7 +172,7 @@ impl LeaseWord {
     #[must_use]
     pub fn belongs_to(self, dead: ProcessSlot, handles: &core::ops::Range<u32>) -> bool {
         match self.holding() {
-            Some(Holding::Owned { slot, .. }) => slot == dead,
+            Some(Holding::Owned { slot, .. } | Holding::Offered { slot }) => slot == dead,
             Some(Holding::InIo { handle, .. }) => handles.contains(&handle.0),
             Some(Holding::Free) | None => false,
         }
@@ -180,18 +198,31 @@ mod tests {
             Some(Holding::InIo { handle: HandleId(1_047_551), generation: 1 })
         );
         assert_eq!(lent.taken(slot(2), 1), None);
-        assert_eq!(lent.offered(), None);
+        assert_eq!(lent.offered(1), None);
         assert_eq!(lent.adopted(slot(2), 1), None);
     }
 
     #[test]
-    fn a_token_of_an_earlier_ownership_differs() {
-        let first = LeaseWord::FREE.taken(slot(1), 1).unwrap();
-        let token = first.offered().unwrap();
-        assert_ne!(first, token);
-        let again = token.freed().taken(slot(1), 1).unwrap();
-        assert_ne!(again, token, "freed and taken again by the same process");
-        assert_ne!(token.adopted(slot(1), 1).unwrap(), token, "adopted by its own giver");
+    fn only_an_offer_is_adopted() {
+        let owned = LeaseWord::FREE.taken(slot(1022), 1).unwrap();
+        assert_eq!(owned.adopted(slot(2), 1), None, "owned, but never offered");
+        let token = owned.offered(u64::MAX).unwrap();
+        assert_eq!(token.holding(), Some(Holding::Offered { slot: slot(1022) }));
+        assert_ne!(owned.offered(7), Some(token), "another nonce, another token");
+        let adopted = token.adopted(slot(2), 9).unwrap();
+        assert!(adopted.is_owned_by(slot(2), 9));
+        assert!(!adopted.is_owned_by(slot(2), 8) && !adopted.is_owned_by(slot(3), 9));
+        assert_eq!(token.offered(1), None, "an offer is not offered on");
+        assert_eq!(token.taken(slot(3), 1), None);
+        assert!(token.belongs_to(slot(1022), &(0..1)) && !token.belongs_to(slot(2), &(0..1)));
+    }
+
+    #[test]
+    fn is_owned_by_tells_every_field_apart() {
+        let owned = LeaseWord::FREE.taken(slot(5), 6).unwrap();
+        assert!(owned.is_owned_by(slot(5), 6));
+        assert!(!owned.lent(HandleId(5), Generation::FIRST).is_owned_by(slot(5), 6));
+        assert!(!owned.freed().is_owned_by(slot(5), 6));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! This crate decides and acts, but owns no memory and makes no system call: it is generic over a
 //! [`platform::Platform`]. `handfast` runs it in mapped shared memory; `handfast-model` runs the
-//! same source under loom and shuttle. It is `no_std` (with `alloc`) and has no unsafe code.
+//! same source under loom. It is `no_std` (with `alloc`) and has no unsafe code.
 //!
 //! Read in this order:
 //! 1. [`ids`]: handles, generations, slots, wait references;

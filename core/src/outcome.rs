@@ -120,6 +120,13 @@ impl Outcome {
         }
     }
 
+    /// This outcome as an error that a callback found, with the result as it was: what a completion
+    /// callback returns when, say, a checksum is wrong.
+    #[must_use]
+    pub const fn failed(self, by: CallbackId, error_data: u32) -> Self {
+        Self::new(Status::Error, by, error_data, self.result())
+    }
+
     /// How it went.
     #[inline(always)]
     #[must_use]

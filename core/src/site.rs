@@ -135,9 +135,6 @@ sites! {
     CheckLook: Load Acquire, partner "Publish, FinishInPlace, Localise, Reclaim, Retire, HandOut";
     /// The issuer looks for completed IO in its in-flight list. Acquires the packed result (B1).
     ScanLook: Load Acquire, partner "Publish, FinishInPlace";
-    /// The issuer looks at a word that only it changes (but for WAITERS). Relaxed: it reads its own
-    /// last write or that with WAITERS added.
-    OwnLook: Load Relaxed, partner "none";
     /// A recoverer looks. Acquires what the dead had published.
     RecoverLook: Load Acquire, partner "every Release site of the word";
     /// A viewer's first look. Acquires the payload of the state it sees (S9).
@@ -163,9 +160,9 @@ sites! {
     /// Owned → InIo and back, by the owner. Relaxed: the hand-over to the executor is the state
     /// word's.
     LeaseLend: Store Relaxed, partner "none";
-    /// Owned → Owned with a new sequence: the token is made. Publishes the bytes.
+    /// Owned → Offered: the token is made. Publishes the bytes.
     LeaseOffer: Update Release, partner "LeaseAdopt";
-    /// Owned by the giver → Owned by the adopter. Acquires the bytes.
+    /// Offered → Owned by the adopter. Acquires the bytes.
     LeaseAdopt: Update Acquire, partner "LeaseOffer";
     /// Owned → Free. Publishes that the owner is done with it.
     LeaseFree: Update Release, partner "LeaseTake";

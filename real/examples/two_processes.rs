@@ -174,7 +174,7 @@ fn waiter(segment: &Path) -> Outcome {
     // first one gets another for certain.
     let pool =
         if address(&first) == theirs { Pool::open(segment, Registry::new())? } else { first };
-    say("B", &format!("maps the pool at {:#x}, A at {theirs:#x}", address(&pool)));
+    say("B", &format!("sees the shared words at {:#x}, A at {theirs:#x}", address(&pool)));
     ensure(address(&pool) != theirs, "both processes map the pool at the same address")?;
     let mut me = pool.attach()?;
 

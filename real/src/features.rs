@@ -7,7 +7,7 @@
 //! # Handles
 //! | PostgreSQL | handfast | test |
 //! |---|---|---|
-//! | `PgAioHandleState`, eight states | [`State`], same names; every change by [`step`](crate::core::state::step) | `core/tests/state.rs::step_agrees_with_the_table_for_every_near_word` |
+//! | `PgAioHandleState`, eight states | [`State`], same names; every change by [`step`](crate::handfast_core::state::step) | `core/tests/state.rs::step_agrees_with_the_table_for_every_near_word` |
 //! | `generation` | [`Generation`], in one word with the state | `core/tests/state.rs::s23_step_agrees_with_the_table_and_generations_go_up_by_one` |
 //! | `pgaio_io_acquire` | [`Scope::acquire`] | `tests/tests/handles.rs::l1_one_handle_is_enough_for_any_number_of_ios` |
 //! | `pgaio_io_acquire_nb` | [`Scope::try_acquire`]: reclaims first, never blocks or executes | `tests/tests/handles.rs::r20_try_acquire_takes_back_what_is_over_and_neither_submits_nor_waits` |
@@ -47,9 +47,9 @@
 //! |---|---|---|
 //! | `pgaio_submit_staged`, `pgaio_have_staged` | [`Process::submit_staged`], [`Process::has_staged`] | `tests/tests/scope.rs::s22_a_batch_submits_by_itself_when_32_are_staged` |
 //! | `pgaio_enter_batchmode`, `pgaio_exit_batchmode` | [`Scope::batch`], dropping or [`Batch::submit`] | `tests/tests/scope.rs::only_the_outermost_of_nested_batches_submits` |
-//! | partial submission | what a method does not take stays staged ([`Submit::accept`](crate::core::protocol::Submit::accept)) | `tests/tests/scope.rs::r14_r16_a_batch_is_executed_whole_and_in_order` |
-//! | `pgaio_io_needs_synchronous_execution`, `pgaio_io_perform_synchronously` | [`Submit::in_place`](crate::core::protocol::Submit::in_place), [`Submit::execute`](crate::core::protocol::Submit::execute); SYNC is a bit of the word | `tests/tests/observe.rs::a_handle_is_seen_submitted_while_its_io_runs` |
-//! | `pgaio_io_prepare_submit`, `pgaio_io_process_completion` | [`Issuer::start`](crate::core::protocol::Issuer::start), [`Context::complete`](crate::core::protocol::Context::complete) | `model/tests/scenarios.rs::issuer_completer` |
+//! | partial submission | what a method does not take stays staged ([`Submit::accept`](crate::handfast_core::protocol::Submit::accept)) | `tests/tests/scope.rs::r14_r16_a_batch_is_executed_whole_and_in_order` |
+//! | `pgaio_io_needs_synchronous_execution`, `pgaio_io_perform_synchronously` | [`Submit::in_place`](crate::handfast_core::protocol::Submit::in_place), [`Submit::execute`](crate::handfast_core::protocol::Submit::execute); SYNC is a bit of the word | `tests/tests/observe.rs::a_handle_is_seen_submitted_while_its_io_runs` |
+//! | `pgaio_io_prepare_submit`, `pgaio_io_process_completion` | [`Issuer::start`](crate::handfast_core::protocol::Issuer::start), [`Context::complete`](crate::handfast_core::protocol::Context::complete) | `model/tests/scenarios.rs::issuer_completer` |
 //! | `pgaio_io_wait_for_free` | inside [`Scope::acquire`]: reclaim, submit, wait for the oldest | `tests/tests/handles.rs::b9_l1_acquire_succeeds_when_every_handle_is_staged` |
 //! | `pgaio_closing_fd` | [`Process::close_fd`] | `tests/tests/files.rs::b10_s16_closing_a_file_submits_what_is_staged_on_it_first` |
 //!
@@ -68,7 +68,7 @@
 //! | `io_max_concurrency`, `AioChooseMaxConcurrency` | [`PoolBuilder::handles_per_process`], same rule | `tests/tests/segment.rs::default_concurrency_is_postgresqls` |
 //! | `AioShmemInit`, same address everywhere | [`Pool::open`], any address | `tests/tests/processes/opening.rs::a_pool_works_at_different_addresses_at_the_same_time` |
 //! | `pgaio_init_backend` | [`Pool::attach`] | `tests/tests/attach.rs::a_full_pool_is_a_typed_error_until_somebody_leaves` |
-//! | `IoMethodOps` | [`Submit`](crate::core::protocol::Submit), [`Drive`](crate::core::protocol::Drive) | `model/tests/scenarios.rs::issuer_completer` |
+//! | `IoMethodOps` | [`Submit`](crate::handfast_core::protocol::Submit), [`Drive`](crate::handfast_core::protocol::Drive) | `model/tests/scenarios.rs::issuer_completer` |
 //! | `io_method` = sync | [`Method::Sync`] | `tests/tests/files.rs::what_is_written_is_read_back_through_every_kind_of_memory` |
 //! | `io_method` = worker, io_uring | with the asynchronous methods | |
 //! | `pg_aios`, `pg_get_aios` | [`Pool::snapshot`], [`HandleView`] | `tests/tests/observe.rs::every_state_of_a_handle_is_seen_with_what_is_known_in_it` |

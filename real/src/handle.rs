@@ -54,7 +54,8 @@ impl From<Error> for StartError {
     }
 }
 
-/// A start that was refused, with the memory that was given.
+/// A start that was refused, with the memory that was given. It borrows the pool, so it cannot leave a
+/// function that owns one: `?` converts it to [`crate::Error`], `refused.error` is the reason alone.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
 pub struct Refused<M> {
@@ -299,7 +300,7 @@ impl<'h, 'pool> Handle<'h, 'pool> {
         let segment = self.process.issuer.context().shared;
         check_pool(file, segment)?;
         let memory = self.process.issuer.method().memory_of(self.handed_out.id);
-        let Extent { count, length, local } = memory.check(segment)?;
+        let Extent { count, length, local } = memory.check(segment, self.process.holder())?;
         let reserved = segment.facts().config.max_iovecs() as usize;
         if count > reserved {
             return Err(Error::TooManyBuffers { given: count, reserved }.into());

@@ -97,7 +97,7 @@ pub enum HeaderError {
     /// The processes do not agree on callbacks and targets.
     #[error(
         "the pool's callbacks are {found:016x}, but this program registers {registered:016x}; \
-         register the same callbacks and targets in the same order in every process"
+         register the same callbacks and targets, same numbers and same names, in every process"
     )]
     CallbacksDiffer {
         /// The fingerprint in the segment.

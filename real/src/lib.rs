@@ -37,6 +37,14 @@
 //! [`Pool::from_fd`] or [`Pool::open`], at any address. [`Pool::attach`] takes a slot. A program with
 //! threads attaches once for each thread that issues IO ([`Process`] is `Send`, not `Sync`).
 //!
+//! # What another process learns
+//! A waiter learns that the IO is over, and everything that its shared callbacks did is visible to it.
+//! Whether it went well: a shared completion callback marks that in the application's own words
+//! ([`Pool::user_words`], a [`Region`]), as the example `shared_cache` does, or the issuer says so by its own
+//! means. [`Process::foreign_outcome`] has the result until the issuer takes it, which with method `sync` is
+//! soon. The bytes: [`Pool::copy_from_frame`], or the frame itself by a token ([`Frame::hand_over`],
+//! [`Process::adopt`]) — adopted before its giver detaches.
+//!
 //! # What never goes wrong silently
 //! - Memory given to an IO ([`Frame`], [`RegionSlice`], [`AlignedBuf`]) comes back with its completion and not
 //!   earlier, whatever is dropped ([`Pending`], [`Scope`], [`Process`]).
@@ -95,7 +103,7 @@ pub use registry::{Callback, IoContext, IoError, Registry, RegistryError};
 pub use scope::{Batch, Scope, ScopeWarning};
 pub use target::{File, Target};
 
-pub use handfast_core as core;
+pub use handfast_core;
 pub use handfast_core::ids::{Generation, HandleId, PoolTag, ProcessSlot, WaitRef};
 pub use handfast_core::outcome::{Outcome, RawResult, Status};
 pub use handfast_core::protocol::{Error as ProtocolError, StageRefused};

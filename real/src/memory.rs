@@ -3,7 +3,7 @@
 //!
 //! Memory is given to an IO by value and comes back with the completion, so that nobody touches it
 //! while the kernel may (S24), whatever is dropped early. Bytes that other processes may write are
-//! never behind a reference: they are copied in and out.
+//! never behind a reference but through relaxed atomics: they are copied in and out.
 //!
 //! | kind | reachable by | who may use it |
 //! |---|---|---|
@@ -24,6 +24,7 @@ use handfast_core::lease::LeaseWord;
 use handfast_core::platform::Atomic64 as _;
 use handfast_core::protocol::{Shared as _, lease};
 use handfast_core::site::Site;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 mod lend;
 
@@ -34,6 +35,9 @@ pub use lend::{Lend, LentBuffers};
 pub(crate) const LOCAL_REGION: u32 = 0;
 /// The region number of the segment's frames.
 pub(crate) const FRAME_REGION: u32 = 1;
+
+/// A slot and the number of its attachment.
+pub(crate) type Holder = (ProcessSlot, u32);
 
 /// Index of a frame in its pool.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -59,6 +63,9 @@ pub enum MemoryError {
     /// The frame was adopted, freed or recovered since.
     #[error("frame {0} is not this owner's any more: its process detached, or its token was used")]
     Lost(u32),
+    /// Another attachment's.
+    #[error("frame {0} belongs to another attachment: hand it over, and adopt it where it is used")]
+    NotMine(u32),
     /// Of another pool.
     #[error("the file or buffer belongs to another pool: use it with the pool that made it")]
     OtherPool,
@@ -80,11 +87,7 @@ pub struct Frame<'pool> {
 
 impl<'pool> Frame<'pool> {
     /// Takes a free frame, looking from `hint` on; `None` if all are taken.
-    pub(crate) fn take(
-        segment: &'pool Segment,
-        holder: (ProcessSlot, u32),
-        hint: &mut u32,
-    ) -> Option<Self> {
+    pub(crate) fn take(segment: &'pool Segment, holder: Holder, hint: &mut u32) -> Option<Self> {
         let words = segment.frame_words();
         let start = usize::try_from(*hint).ok()? % words.len().max(1);
         let order = (start..words.len()).chain(0..start);
@@ -101,7 +104,7 @@ impl<'pool> Frame<'pool> {
     /// Takes over what another process offered.
     pub(crate) fn adopt(
         segment: &'pool Segment,
-        holder: (ProcessSlot, u32),
+        holder: Holder,
         token: FrameToken,
     ) -> Result<Self, MemoryError> {
         let frames = segment.facts().config.frames();
@@ -192,7 +195,8 @@ impl<'pool> Frame<'pool> {
     /// [`MemoryError::Lost`].
     pub fn hand_over(self) -> Result<FrameToken, MemoryError> {
         self.check_owned()?;
-        let offered = self.word().and_then(|word| lease::offer(word, self.owned));
+        let nonce = RandomState::new().build_hasher().finish();
+        let offered = self.word().and_then(|word| lease::offer(word, self.owned, nonce));
         let word = offered.ok_or(MemoryError::Lost(self.index))?.raw();
         let token = FrameToken { pool: self.segment.tag().0, index: self.index, word };
         // The lease is in the token now; dropping the frame would free nothing, since the word has
@@ -297,6 +301,24 @@ pub enum Memory<'pool> {
     Local(AlignedBuf),
 }
 
+impl<'pool> From<Frame<'pool>> for Memory<'pool> {
+    fn from(frame: Frame<'pool>) -> Self {
+        Self::Frame(frame)
+    }
+}
+
+impl From<RegionSlice> for Memory<'_> {
+    fn from(slice: RegionSlice) -> Self {
+        Self::Region(slice)
+    }
+}
+
+impl From<AlignedBuf> for Memory<'_> {
+    fn from(buffer: AlignedBuf) -> Self {
+        Self::Local(buffer)
+    }
+}
+
 impl<'pool> Memory<'pool> {
     /// Bytes that an IO with it transfers.
     #[must_use]
@@ -344,12 +366,17 @@ impl<'pool> Memory<'pool> {
         matches!(self, Self::Local(_))
     }
 
-    /// Whether it may be given to an IO of this pool now, by a process that was not forked.
+    /// Whether it may be given to an IO of this attachment now, by a process that was not forked. A frame
+    /// of another one could be freed by its detach at any moment; an own one cannot, since the caller
+    /// borrows its process.
     #[inline(always)]
-    pub(crate) fn check(&self, segment: &Segment) -> Result<(), MemoryError> {
+    pub(crate) fn check(&self, segment: &Segment, holder: Holder) -> Result<(), MemoryError> {
         match self {
             Self::Frame(frame) if !std::ptr::eq(frame.segment, segment) => {
                 Err(MemoryError::OtherPool)
+            }
+            Self::Frame(frame) if !frame.owned.is_owned_by(holder.0, holder.1) => {
+                Err(MemoryError::NotMine(frame.index))
             }
             Self::Frame(frame) => frame.check_lease(),
             Self::Region(slice) if slice.pool() != segment.tag() => Err(MemoryError::OtherPool),
@@ -372,7 +399,7 @@ impl<'pool> Memory<'pool> {
     }
 }
 
-/// The buffers of an IO that a callback may look at and change: those in frames of the segment.
+/// The buffers of an IO that a callback may look at: those in frames of the segment.
 pub struct IoBuffers<'v> {
     segment: &'v Segment,
     iovecs: &'v [Iovec<Production>],

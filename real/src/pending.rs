@@ -21,13 +21,14 @@ use std::mem::ManuallyDrop;
 pub struct Pending<'pool, M> {
     dropped: &'pool Dropped,
     io: HandedOut,
+    epoch: u32,
     memory: PhantomData<fn() -> M>,
 }
 
 impl<'pool, M: Lend<'pool>> Pending<'pool, M> {
     #[inline(always)]
     pub(crate) fn new(process: &Process<'pool>, io: HandedOut) -> Self {
-        Self { dropped: process.dropped(), io, memory: PhantomData }
+        Self { dropped: process.dropped(), io, epoch: process.epoch, memory: PhantomData }
     }
 
     #[inline(always)]
@@ -36,13 +37,17 @@ impl<'pool, M: Lend<'pool>> Pending<'pool, M> {
         process: &mut Process<'pool>,
     ) -> Result<Finished<M>, NotFinished<'pool, M>> {
         let this = ManuallyDrop::new(self);
-        match process.result_of(this.io, this.dropped) {
+        match process.result_of(this.io, (this.dropped, this.epoch)) {
             Ok(held) => match M::take_from(&mut held.memory) {
                 Some(memory) => {
                     let outcome = IoOutcome { packed: held.outcome, error: held.error.take() };
                     Ok(Finished { outcome, memory })
                 }
-                None => unreachable!("memory comes back as what it was given"),
+                // Only a damaged segment makes one IO's reference name another one.
+                None => {
+                    let pending = ManuallyDrop::into_inner(this);
+                    Err(NotFinished { error: UseError::NotMine, pending })
+                }
             },
             Err(error) => Err(NotFinished { error, pending: ManuallyDrop::into_inner(this) }),
         }
@@ -103,7 +108,7 @@ impl IoOutcome {
     /// Bytes transferred; 0 at the end of the file and for FSYNC. May be less than asked for.
     ///
     /// # Errors
-    /// [`IoError`], if the status is `Error`.
+    /// [`IoError`], if the status is `Error` (or `Unknown`: the result in shared memory is damaged).
     #[inline]
     pub fn bytes(&self) -> Result<u32, IoError> {
         match &self.error {
@@ -119,7 +124,8 @@ impl IoOutcome {
     }
 }
 
-/// A `finish` that was refused, with the [`Pending`], which goes on.
+/// A `finish` that was refused, with the [`Pending`], which goes on. Like [`crate::Refused`] it borrows the
+/// pool; `?` converts it to [`crate::Error`].
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
 pub struct NotFinished<'pool, M> {

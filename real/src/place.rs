@@ -1,32 +1,34 @@
-//! What this process keeps for each slot: its lock's open file description, and word of dropped
-//! [`crate::Pending`]s. It lives in the [`crate::Pool`], so that everything may borrow the pool
+//! What this process keeps for each slot: while it is attached there, its lock's open file
+//! description; and word of dropped [`crate::Pending`]s. It lives in the [`crate::Pool`], so that everything may borrow the pool
 //! alone.
 //!
 //! | field | written by | read by |
 //! |---|---|---|
 //! | `taken` | whoever attaches in this process | whoever attaches |
-//! | `lock` | the first attach | the attachment; it outlives it, unlocked |
+//! | `lock` | whoever attaches; closed when the slot is given back | the attachment |
 //! | `dropped` | a `Pending` when it is dropped unfinished | the attachment, at reclaim and reuse |
 //!
-//! The slot lock is the right to be the slot's process, and to recover it (S25). Every place has a
-//! description of its own: locks of one description do not exclude each other.
+//! The slot lock is the right to be the slot's process, and to recover it (S25). Every attachment has a
+//! description of its own: locks of one description do not exclude each other, and it does not see
+//! them. Whether a slot is worth one is asked through the segment's own descriptor, which never takes a
+//! lock, so that slots of others cost this process no descriptors.
 
 #![expect(clippy::disallowed_types, reason = "private memory of one process, not protocol words")]
 
-use crate::sys::lock::LockFile;
+use crate::sys::lock::{self, LockFile};
 use handfast_core::ids::{PoolTag, ProcessSlot};
 use handfast_core::platform::SlotLocks;
 use handfast_core::protocol::Drive;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// One slot, as this process sees it.
 #[derive(Default)]
 pub(crate) struct Place {
     taken: AtomicBool,
-    lock: OnceLock<LockFile>,
+    lock: Mutex<Option<LockFile>>,
     dropped: OnceLock<Dropped>,
 }
 
@@ -36,20 +38,30 @@ impl Place {
         !self.taken.swap(true, Ordering::Acquire)
     }
 
+    /// The opposite. Closes the description; its lock was given back before, since a copy of it in a
+    /// forked child would keep the lock.
     pub fn give_back(&self) {
+        *self.own() = None;
         self.taken.store(false, Ordering::Release);
     }
 
-    /// Tries the slot's lock, making the description if there is none yet.
+    /// Tries the slot's lock, on a new description if it looks free. The description is kept only with
+    /// the lock. The slot must have been taken.
     pub fn lock_own(&self, segment: BorrowedFd<'_>, slot: ProcessSlot) -> std::io::Result<bool> {
-        let lock = match self.lock.get() {
-            Some(lock) => lock,
-            None => {
-                let lock = LockFile::reopen(segment)?;
-                self.lock.get_or_init(|| lock)
-            }
-        };
-        lock.try_lock(u64::from(slot.get()))
+        let byte = u64::from(slot.get());
+        if !lock::is_free(segment, byte)? {
+            return Ok(false);
+        }
+        let lock = LockFile::reopen(segment)?;
+        let locked = lock.try_lock(byte)?;
+        if locked {
+            *self.own() = Some(lock);
+        }
+        Ok(locked)
+    }
+
+    fn own(&self) -> MutexGuard<'_, Option<LockFile>> {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where its `Pending`s leave marks; made by the first attachment.
@@ -61,11 +73,11 @@ impl Place {
 impl SlotLocks for Place {
     fn try_lock(&self, slot: ProcessSlot) -> bool {
         let byte = u64::from(slot.get());
-        self.lock.get().is_some_and(|lock| lock.try_lock(byte).unwrap_or(false))
+        self.own().as_ref().is_some_and(|lock| lock.try_lock(byte).unwrap_or(false))
     }
 
     fn unlock(&self, slot: ProcessSlot) {
-        if let Some(lock) = self.lock.get() {
+        if let Some(lock) = self.own().as_ref() {
             // Unlocking a byte range cannot fail on a valid descriptor; if it did, the lock would
             // be given back when the process ends.
             let _ = lock.unlock(u64::from(slot.get()));
@@ -74,7 +86,7 @@ impl SlotLocks for Place {
 
     fn is_free(&self, slot: ProcessSlot) -> bool {
         let byte = u64::from(slot.get());
-        self.lock.get().is_some_and(|lock| lock.is_free(byte).unwrap_or(false))
+        self.own().as_ref().is_some_and(|lock| lock.is_free(byte).unwrap_or(false))
     }
 }
 

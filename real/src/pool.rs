@@ -21,9 +21,11 @@ use crate::process::Process;
 use crate::region::{FIRST_REGION, MAX_REGIONS, Region, RegionError};
 use crate::registry::{Application, Registry};
 use crate::segment::Segment;
+use crate::sys::file::Identity;
 use crate::sys::mapping::{ForkGuard, Mapping};
 use crate::sys::memfd::{self, Backing};
 use handfast_core::ids::{PoolTag, ProcessSlot};
+use handfast_core::platform::Platform as _;
 use handfast_core::protocol::{Context, Embed, Shared as _};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -52,9 +54,7 @@ pub enum CreateError {
     #[error(transparent)]
     Layout(#[from] LayoutError),
     /// The system has no room or does not allow it.
-    #[error(
-        "cannot make a segment of {bytes} bytes: {source}; use smaller settings or make room in memory"
-    )]
+    #[error("cannot make a segment of {bytes} bytes: {source}{}", advice(source))]
     Segment {
         /// How many bytes.
         bytes: u64,
@@ -64,6 +64,18 @@ pub enum CreateError {
     /// The segment could not be laid out.
     #[error(transparent)]
     Header(#[from] HeaderError),
+}
+
+/// What to do about it, where that is not plain.
+fn advice(error: &io::Error) -> &'static str {
+    let kind = error.kind();
+    if kind == io::ErrorKind::AlreadyExists {
+        "; choose a name that is free, or open the pool that is there"
+    } else if matches!(kind, io::ErrorKind::OutOfMemory | io::ErrorKind::StorageFull) {
+        "; use smaller settings or make room in memory"
+    } else {
+        ""
+    }
 }
 
 /// Why a pool could not be opened. The segment is unchanged.
@@ -87,7 +99,7 @@ pub enum OpenError {
         me: u32,
     },
     /// Others could change it.
-    #[error("the segment has mode {mode:o}: others could change it; it must be 600")]
+    #[error("the segment has mode {mode:o}: others could read or change it; it must be 600")]
     OpenToOthers {
         /// Its permission bits.
         mode: u32,
@@ -108,6 +120,9 @@ pub enum AttachError {
         "this process was forked from the one that opened the pool: open the pool after exec instead"
     )]
     Forked,
+    /// Callbacks may not use the pool.
+    #[error("called from inside a callback: attach before the IO is started")]
+    InCallback,
     /// The slot's lock cannot be tried.
     #[error("cannot use slot locks: {0}")]
     Lock(#[source] io::Error),
@@ -183,7 +198,8 @@ impl PoolBuilder {
     ///
     /// # Errors
     /// [`CreateError`]; also if the file exists.
-    pub fn create_named(self, path: &Path) -> Result<Pool, CreateError> {
+    pub fn create_named(self, path: impl AsRef<Path>) -> Result<Pool, CreateError> {
+        let path = path.as_ref();
         let made = std::cell::Cell::new(false);
         let pool = self.create_in(|bytes| {
             let fd = memfd::create_named(path, bytes)?;
@@ -222,6 +238,7 @@ fn new_tag() -> io::Result<u32> {
 
 /// A pool of IO handles in shared memory, mapped into this process. Everything else borrows it.
 pub struct Pool {
+    /// The segment. Nobody takes a slot's lock through this description: attachments ask through it.
     fd: OwnedFd,
     application: Application,
     places: Box<[Place]>,
@@ -239,8 +256,11 @@ impl Pool {
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn open(path: &Path, registry: Registry) -> Result<Self, OpenError> {
-        let file = std::fs::OpenOptions::new().read(true).write(true).open(path)?;
+    pub fn open(path: impl AsRef<Path>, registry: Registry) -> Result<Self, OpenError> {
+        let path = path.as_ref();
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(path).map_err(named)?;
         Self::from_fd(file.into(), registry)
     }
 
@@ -342,13 +362,16 @@ impl Pool {
         let place = place.ok_or(RegionError::OutOfRange(number))?;
         let len = usize::try_from(memfd::inspect(memory)?.len)
             .map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+        if Identity::of(memory)? == Identity::of(self.as_fd())? {
+            return Err(RegionError::OwnSegment);
+        }
         let region = Region::new(Mapping::new(memory, len)?, number, self.tag());
         place.set(region.clone()).map_err(|_| RegionError::Taken(number))?;
         Ok(region)
     }
 
     /// Takes a slot of the pool. One attachment serves one thread at a time; a program with several
-    /// threads that issue IO attaches once for each.
+    /// threads that issue IO attaches once for each. It needs one file descriptor while it lasts.
     ///
     /// A slot whose process died is recovered first. Does not block: a slot that another process looks at
     /// or recovers at this moment is passed over, so that a pool with hardly a free slot may report
@@ -358,6 +381,9 @@ impl Pool {
     /// [`AttachError`].
     pub fn attach(&self) -> Result<Process<'_>, AttachError> {
         self.refuse_forked().map_err(|()| AttachError::Forked)?;
+        if Production::in_callback() {
+            return Err(AttachError::InCallback);
+        }
         let mut damaged = None;
         for (number, place) in (0..).zip(&self.places) {
             let Some(slot) = ProcessSlot::new(number) else { break };

@@ -8,6 +8,7 @@ use crate::handle::DefineError;
 use crate::memory::{Frame, FrameToken, MemoryError};
 use crate::method::local::{Held, Local};
 use crate::place::{Dropped, Place};
+use crate::platform::Production;
 use crate::pool::{Pool, Shipped};
 use crate::scope::Scope;
 use crate::target::File;
@@ -116,12 +117,23 @@ impl<'pool> Process<'pool> {
         if self.issuer.context().shared.is_forked() { Err(UseError::Forked) } else { Ok(()) }
     }
 
+    /// The same, and not inside a callback, where no entry point of the protocol would refuse.
+    fn outside_callback(&self) -> Result<(), UseError> {
+        self.check()?;
+        if Production::in_callback() { Err(Error::InCallback.into()) } else { Ok(()) }
+    }
+
     pub(crate) fn holder(&self) -> (ProcessSlot, u32) {
         (self.slot, self.epoch)
     }
 
     /// Begins a scope: what is acquired in it does not outlive it unused.
     pub fn scope(&mut self) -> Scope<'_, 'pool> {
+        if self.issuer.batch_depth() > 0 && self.check().is_ok() {
+            // No scope is open, so no batch is: a guard was forgotten, or ended another process's
+            // batch after a swap. What cannot be submitted now is reported when it is finished.
+            let _still_staged = self.issuer.leave_batch(0);
+        }
         Scope::new(self, 1)
     }
 
@@ -129,7 +141,12 @@ impl<'pool> Process<'pool> {
     ///
     /// # Errors
     /// The system's.
-    pub fn open(&mut self, path: &Path, options: &std::fs::OpenOptions) -> io::Result<File<'pool>> {
+    pub fn open(
+        &mut self,
+        path: impl AsRef<Path>,
+        options: &std::fs::OpenOptions,
+    ) -> io::Result<File<'pool>> {
+        let path = path.as_ref();
         self.file(options.open(path)?, path)
     }
 
@@ -137,9 +154,13 @@ impl<'pool> Process<'pool> {
     ///
     /// # Errors
     /// The system's, from fstat(2); [`UseError::Forked`] as its source in a forked child.
-    pub fn file(&mut self, file: impl Into<OwnedFd>, path: &Path) -> io::Result<File<'pool>> {
+    pub fn file(
+        &mut self,
+        file: impl Into<OwnedFd>,
+        path: impl AsRef<Path>,
+    ) -> io::Result<File<'pool>> {
         self.check().map_err(io::Error::other)?;
-        File::register(self.pool.segment(), self.holder(), file.into(), path)
+        File::register(self.pool.segment(), self.holder(), file.into(), path.as_ref())
     }
 
     /// Makes a descriptor a target of a kind of the application's own (`pgaio_io_set_target`).
@@ -162,7 +183,7 @@ impl<'pool> Process<'pool> {
     /// Takes a free frame; `None` if all are taken. Frames of this process's own IO that is over and
     /// whose [`crate::Pending`] was dropped are returned first, if need be.
     pub fn frame(&mut self) -> Option<Frame<'pool>> {
-        self.check().ok()?;
+        self.outside_callback().ok()?;
         let (segment, holder) = (self.pool.segment(), self.holder());
         let free = Frame::take(segment, holder, &mut self.frame_hint);
         if free.is_some() {
@@ -179,7 +200,7 @@ impl<'pool> Process<'pool> {
     /// # Errors
     /// [`MemoryError::Lost`] if it was adopted, freed or recovered since.
     pub fn adopt(&mut self, token: FrameToken) -> Result<Frame<'pool>, MemoryError> {
-        self.check().map_err(|_| MemoryError::Lost(token.frame().0))?;
+        self.outside_callback().map_err(|_| MemoryError::Lost(token.frame().0))?;
         Frame::adopt(self.pool.segment(), self.holder(), token)
     }
 
@@ -208,7 +229,7 @@ impl<'pool> Process<'pool> {
         timeout: Duration,
     ) -> Result<Option<Waited>, UseError> {
         let ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
-        self.wait_until(reference, Some(crate::platform::Production::now_ns().saturating_add(ns)))
+        self.wait_until(reference, Some(Production::now_ns().saturating_add(ns)))
     }
 
     #[inline]
@@ -282,7 +303,7 @@ impl<'pool> Process<'pool> {
     /// # Errors
     /// [`UseError`].
     pub fn recover_dead(&mut self) -> Result<RecoverReport, UseError> {
-        self.check()?;
+        self.outside_callback()?;
         let mut report = RecoverReport::default();
         for slot in (0..self.pool.config().processes()).filter_map(ProcessSlot::new) {
             match self.issuer.context().recover(slot) {
@@ -310,6 +331,10 @@ impl<'pool> Process<'pool> {
         // In a forked child this is the parent's slot: leave it alone.
         self.check()?;
         let detached = self.issuer.detach();
+        if detached.is_err() {
+            // Something may still be at the memory that was lent: it stays where it is for ever.
+            self.issuer.method_mut().leak();
+        }
         if let Some(place) = self.pool.place(self.slot) {
             place.unlock(self.slot);
             place.give_back();
@@ -321,12 +346,12 @@ impl<'pool> Process<'pool> {
     pub(crate) fn result_of(
         &mut self,
         io: HandedOut,
-        of: &'pool Dropped,
+        of: (&'pool Dropped, u32),
     ) -> Result<&mut Held<'pool>, UseError> {
         self.check()?;
-        // The place of the marks is this slot's of this pool; an earlier attachment's generations are
-        // over.
-        if !std::ptr::eq(of, self.dropped()) {
+        // The place of the marks is that of one slot of one pool; the epoch tells its attachments
+        // apart, without believing a generation from shared memory.
+        if !std::ptr::eq(of.0, self.dropped()) || of.1 != self.epoch {
             return Err(UseError::NotMine);
         }
         self.issuer.finish(io)?;

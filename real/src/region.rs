@@ -29,6 +29,11 @@ pub enum RegionError {
     /// The number is taken in this process.
     #[error("region number {0} is taken: give each region a number of its own")]
     Taken(u32),
+    /// It is the segment of the pool itself.
+    #[error(
+        "the memory is the pool's own segment, whose words IO would overwrite: map memory of the application's own"
+    )]
+    OwnSegment,
     /// The system refused to map it.
     #[error("cannot map the region: {0}")]
     Map(#[from] io::Error),

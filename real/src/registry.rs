@@ -239,6 +239,12 @@ fn put<T>(
     Ok(())
 }
 
+/// Runs the application's code. A panic ends here, and so does what was thrown: dropping it could panic
+/// again.
+fn caught<R>(call: impl FnOnce() -> R) -> Result<R, ()> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(std::mem::forget)
+}
+
 /// The registry as the protocol sees it: with the segment, and with panics kept in.
 pub(crate) struct Application {
     pub registry: Registry,
@@ -256,7 +262,7 @@ impl Application {
         let context = IoContext { io, segment: &self.segment };
         // A panic must not leave the handle half completed (MUSEUM B7); what the callback did to
         // its own state is its own to repair.
-        Some(catch_unwind(AssertUnwindSafe(|| call(callback, &context))).map_err(drop))
+        Some(caught(|| call(callback, &context)))
     }
 }
 
@@ -359,9 +365,8 @@ impl IoError {
 pub(crate) fn in_words(write: impl Fn(&mut fmt::Formatter<'_>) -> fmt::Result) -> Option<String> {
     let before = Production::set_in_callback(true);
     let mut words = String::new();
-    let written = catch_unwind(AssertUnwindSafe(|| {
-        fmt::Write::write_fmt(&mut words, format_args!("{}", fmt::from_fn(write)))
-    }));
+    let written =
+        caught(|| fmt::Write::write_fmt(&mut words, format_args!("{}", fmt::from_fn(write))));
     Production::set_in_callback(before);
     matches!(written, Ok(Ok(()))).then_some(words)
 }

@@ -142,7 +142,11 @@ impl<'s, 'pool> Scope<'s, 'pool> {
     ///
     /// # Errors
     /// The system's.
-    pub fn open(&mut self, path: &Path, options: &std::fs::OpenOptions) -> io::Result<File<'pool>> {
+    pub fn open(
+        &mut self,
+        path: impl AsRef<Path>,
+        options: &std::fs::OpenOptions,
+    ) -> io::Result<File<'pool>> {
         self.process.open(path, options)
     }
 

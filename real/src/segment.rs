@@ -4,8 +4,7 @@
 //! The numbers that say where things lie are computed at creation or checked at attach, copied
 //! to private memory ([`Layout`]) and never read from the segment again. Every index is compared
 //! here before use, so a hostile or damaged segment leads to nonsense values but never to an access
-//! outside of it (S26). References go to atomics only; the bytes of frames are reached by raw
-//! copies.
+//! outside of it (S26). References go to atomics only, those that copy the bytes of frames included.
 //!
 //! | section | type | written by |
 //! |---|---|---|
@@ -50,8 +49,8 @@ pub(crate) struct FileEntry {
     pub lease: Word64,
     pub device: Payload,
     pub inode: Payload,
-    /// Length of the path in bytes (low half), open mode (high half).
-    pub shape: Payload,
+    /// Length of the path in bytes; whoever reads it believes at most what `path` has room for.
+    pub path_len: Payload,
     pub path: [Payload; PATH_WORDS],
 }
 

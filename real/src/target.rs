@@ -2,12 +2,13 @@
 //!
 //! A target is a number in the registry plus three words of data that mean the same in every process
 //! (`PgAioTargetID`, `PgAioTargetData`). The built-in file target names an entry of the segment's file
-//! table, device and inode: whoever must execute or describe the IO elsewhere re-opens the path and
-//! compares. The descriptor itself stays private to the issuer.
+//! table, device and inode: whoever must execute or describe the IO elsewhere finds the path there, and
+//! whoever opens it compares. The descriptor itself stays private to the issuer.
 //!
 //! | who | may | while |
 //! |---|---|---|
-//! | [`File`] (and IO in flight, which keeps a share of it) | write its entry of the file table | it holds the entry's lease |
+//! | whoever registers a [`File`] | write the entry of the file table that it took | it holds the entry's lease, and nobody has its number yet |
+//! | the last clone of the [`File`] or IO on it, else its process's detach or recovery | free the entry | the lease is still this file's |
 //! | anybody | read the entry | always; what is opened by it must have its device and inode |
 //!
 //! Invariant S16: a descriptor is closed only when the last IO that uses it is over. Checked by:
@@ -16,7 +17,7 @@
 use crate::memory::MemoryError;
 use crate::registry::{Application, in_words};
 use crate::segment::{FileEntry, PATH_WORDS, Segment};
-use crate::sys::file::Identity;
+use crate::sys::file::{self, Identity};
 use handfast_core::ids::ProcessSlot;
 use handfast_core::lease::{Holding, LeaseWord};
 use handfast_core::platform::{Atomic64 as _, Field as _};
@@ -29,6 +30,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// The longest path that an entry has room for.
+const PATH_BYTES: usize = PATH_WORDS * 8;
 
 /// A kind of target of the application's own, the same in every process (`PgAioTargetInfo`).
 pub trait Target: Send + Sync {
@@ -50,6 +54,10 @@ pub trait Target: Send + Sync {
 
 /// A file that IO can be done to, from this attachment. Cheap to clone; the descriptor is closed when
 /// the last clone is gone and the last IO that uses it is over.
+///
+/// Until then, or until its process detaches, it has an entry in the pool's file table, by which other
+/// processes find its path: if one was free ([`crate::PoolBuilder::max_files`]) and the absolute path
+/// has at most 992 bytes. Without an entry IO works all the same ([`Self::is_reopenable`]).
 #[derive(Clone)]
 pub struct File<'pool>(Arc<OpenFile<'pool>>);
 
@@ -122,12 +130,14 @@ impl<'pool> File<'pool> {
     }
 
     /// Opens the file anew by its path, as another process that has to execute IO on it does, and checks
-    /// that it is still the same file (`pgaio_io_reopen`). A target of the application's own is opened
-    /// by [`Target::reopen`], which decides about `write` itself.
+    /// that it is still the same file (`pgaio_io_reopen`). What lies under the path is opened only after
+    /// that, so that no impostor can block the caller. A target of the application's own is opened by
+    /// [`Target::reopen`], which decides about `write` itself.
     ///
     /// # Errors
     /// The system's; [`io::ErrorKind::NotFound`] without an entry in the file table;
-    /// [`io::ErrorKind::StaleNetworkFileHandle`] if another file lies under the path now.
+    /// [`io::ErrorKind::StaleNetworkFileHandle`] if another file lies under the path now;
+    /// [`io::ErrorKind::Unsupported`] if it is neither a regular file nor a block device.
     pub fn reopen(&self, write: bool) -> io::Result<OwnedFd> {
         match self.0.kind {
             Some(kind) => kind.reopen(self.0.data),
@@ -145,10 +155,14 @@ impl<'pool> File<'pool> {
         crate::sys::file::direct_io_limits(self.as_fd())
     }
 
-    /// Whether another process could re-open it by path.
+    /// Whether another process could find it: it has an entry in the file table, or its kind of target
+    /// opens it.
     #[must_use]
     pub fn is_reopenable(&self) -> bool {
-        self.0.entry.is_some() || self.0.kind.is_some()
+        let held = |&(entry, word): &(&FileEntry, LeaseWord)| {
+            LeaseWord::from_raw(entry.lease.load(Site::LeaseLook)) == word
+        };
+        self.0.entry.as_ref().is_some_and(held) || self.0.kind.is_some()
     }
 }
 
@@ -181,7 +195,7 @@ fn take_entry<'pool>(
     path: &Path,
 ) -> Option<(u64, &'pool FileEntry, LeaseWord)> {
     let bytes = path.as_os_str().as_bytes();
-    if bytes.len() > PATH_WORDS * 8 {
+    if bytes.len() > PATH_BYTES {
         return None;
     }
     let (entry, word, number) = (1_u64..).zip(segment.files()).find_map(|(number, entry)| {
@@ -189,7 +203,7 @@ fn take_entry<'pool>(
     })?;
     entry.device.set(identity.device);
     entry.inode.set(identity.inode);
-    entry.shape.set(bytes.len() as u64);
+    entry.path_len.set(bytes.len() as u64);
     for (field, chunk) in entry.path.iter().zip(bytes.chunks(8)) {
         let mut word = [0; 8];
         word[..chunk.len()].copy_from_slice(chunk);
@@ -206,7 +220,8 @@ fn entry_path(segment: &Segment, data: [u64; 3]) -> Option<PathBuf> {
     if !matches!(before.holding(), Some(Holding::Owned { .. })) {
         return None;
     }
-    let len = usize::try_from(entry.shape.peek()).ok()?.min(PATH_WORDS * 8);
+    // A length that the table has no room for is damage.
+    let len = usize::try_from(entry.path_len.peek()).ok().filter(|&len| len <= PATH_BYTES)?;
     let matches = entry.device.peek() == data[1] && entry.inode.peek() == data[2];
     let words = entry.path.iter().take(len.div_ceil(8));
     let mut bytes: Vec<u8> = words.flat_map(|word| word.peek().to_ne_bytes()).collect();
@@ -219,17 +234,10 @@ fn entry_path(segment: &Segment, data: [u64; 3]) -> Option<PathBuf> {
 /// still the same: a file that was replaced under its path is refused (S16).
 ///
 /// # Errors
-/// The system's, [`io::ErrorKind::NotFound`] if the entry is gone, and
-/// [`io::ErrorKind::StaleNetworkFileHandle`] if another file lies under the path now.
+/// The system's, [`io::ErrorKind::NotFound`] if the entry is gone, and those of [`file::reopen`].
 pub(crate) fn reopen_file(segment: &Segment, data: [u64; 3], write: bool) -> io::Result<OwnedFd> {
     let path = entry_path(segment, data).ok_or(io::ErrorKind::NotFound)?;
-    let file = std::fs::OpenOptions::new().read(true).write(write).open(path)?;
-    let identity = Identity::of(file.as_fd())?;
-    if (identity.device, identity.inode) == (data[1], data[2]) {
-        Ok(file.into())
-    } else {
-        Err(io::ErrorKind::StaleNetworkFileHandle.into())
-    }
+    file::reopen(&path, Identity { device: data[1], inode: data[2] }, write)
 }
 
 /// A request's target in words.

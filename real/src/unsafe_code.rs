@@ -1,4 +1,4 @@
-//! Where this crate has `unsafe`, and why: 42 uses, tests not counted.
+//! Where this crate has `unsafe`, and why: 40 uses, tests not counted.
 //!
 //! `handfast-core`, `handfast-model` and `handfast-cli` forbid it. Each block has a `SAFETY` comment that
 //! answers each obligation; clippy refuses one without. `real/tests/documents.rs` counts the uses.
@@ -10,10 +10,11 @@
 //! | `segment.rs` | 11 | lays arrays of atomics over the mapping: the only references into shared memory |
 //! | `sys/io.rs` | 6 | preadv(2), pwritev(2) on raw addresses, through libc |
 //! | `sys/lock.rs` | 1 | fcntl(2) with byte ranges, through libc |
-//! | `sys/mapping.rs` | 14 | mmap(2), munmap(2), madvise(2); addresses inside of a mapping; raw copies |
+//! | `sys/mapping.rs` | 12 | mmap(2), munmap(2), madvise(2); addresses inside of a mapping; its bytes as atomics |
 //!
 //! What they rest on:
 //! - A mapping keeps its length: a memfd is sealed, and layouts are checked against it once.
-//! - Shared bytes are seen as atomics or copied raw, never borrowed; any value of them is some value.
+//! - Shared bytes are reached by atomics of 64 bits (a futex's 32), never borrowed otherwise; any value
+//!   of them is some value. The kernel alone reaches them in other ways.
 //! - An index or a length from shared memory is loaded once and compared before use.
 //! - A buffer lent to an IO is owned by the slab until the IO is over, and does not move.

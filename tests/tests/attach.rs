@@ -1,5 +1,7 @@
 //! Attaching and detaching: slots, what a detach leaves behind, what the next attachment finds.
 
+#![expect(clippy::disallowed_types, reason = "a test's own flags")]
+
 mod common;
 
 use common::{Data, PATIENCE, eventually, finished, free_frames, opened_again, small, start_read};
@@ -7,6 +9,8 @@ use handfast::{
     AttachError, ConfigError, CreateError, Generation, Pool, Process, Registry, State, Waited,
 };
 use std::mem::forget;
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn all_idle(pool: &Pool) -> bool {
     pool.snapshot().iter().all(|row| row.state == State::Idle)
@@ -245,4 +249,56 @@ fn l10_recover_dead_reports_what_it_found() {
     assert_eq!(report.unfinished, 0);
     assert_eq!(me.recover_dead().unwrap().recovered, 0);
     assert_eq!(free_frames(&mut me), 4);
+}
+
+/// How many descriptors of this process lead to the pool's segment. Other tests of this program have
+/// other segments.
+fn descriptors(pool: &Pool) -> usize {
+    let segment = rustix::fs::fstat(pool).unwrap();
+    let entries = std::fs::read_dir("/proc/self/fd").unwrap();
+    let targets = entries.filter_map(|entry| std::fs::metadata(entry.ok()?.path()).ok());
+    targets
+        .filter(|target| (target.dev(), target.ino()) == (segment.st_dev, segment.st_ino))
+        .count()
+}
+
+#[test]
+fn an_attachment_costs_one_descriptor_and_the_slots_of_others_none() {
+    let pool = small().processes(30).handles_per_process(1).create().unwrap();
+    let elsewhere = opened_again(&pool, Registry::new());
+    let mut held: Vec<_> = (0..29).map(|_| pool.attach().unwrap()).collect();
+    assert_eq!(descriptors(&pool), 2 + 29, "two pools");
+    let last = elsewhere.attach().unwrap();
+    assert_eq!((last.slot().get(), descriptors(&pool)), (29, 2 + 30));
+    assert!(matches!(elsewhere.attach(), Err(AttachError::Full(30))));
+    assert_eq!(descriptors(&pool), 2 + 30, "a refused attachment leaves nothing");
+    let theirs = held.drain(..).next().unwrap();
+    assert_eq!(descriptors(&pool), 2 + 2, "nor does one that is over");
+    theirs.detach().unwrap();
+    last.detach().unwrap();
+    assert_eq!(descriptors(&pool), 2);
+}
+
+#[test]
+fn two_threads_of_one_process_never_lock_one_slot() {
+    let pool = small().processes(4).create().unwrap();
+    let elsewhere = opened_again(&pool, Registry::new());
+    let occupied: Vec<_> = (0..4).map(|_| AtomicBool::new(false)).collect();
+    let work = &|pool: &Pool| {
+        for _ in 0..300 {
+            let Ok(me) = pool.attach() else { continue };
+            let mine = &occupied[me.slot().index()];
+            assert!(!mine.swap(true, Ordering::SeqCst), "slot {:?} has two owners", me.slot());
+            std::thread::yield_now();
+            mine.store(false, Ordering::SeqCst);
+            me.detach().unwrap();
+        }
+    };
+    std::thread::scope(|threads| {
+        for pool in [&pool, &pool, &pool, &elsewhere, &elsewhere] {
+            threads.spawn(move || work(pool));
+        }
+    });
+    let all: Vec<_> = (0..4).map(|_| pool.attach().unwrap()).collect();
+    assert_eq!(all.len(), 4, "no lock is left behind");
 }

@@ -4,7 +4,8 @@
 mod common;
 
 use common::{
-    Data, FRAME, finished, local, pattern, read_write, room, small, start_read, start_write,
+    Data, FRAME, finished, in_time, local, pattern, read_write, room, small, start_read,
+    start_write,
 };
 use handfast::{
     AlignedBuf, Callback, CallbackId, File, Memory, MemoryError, Outcome, Process, Registry,
@@ -14,7 +15,7 @@ use std::fmt;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::sync::Arc;
 
 #[test]
@@ -110,7 +111,7 @@ fn fsync_and_fdatasync_are_ios() {
     let mut me = pool.attach().unwrap();
     let file = data.open(&mut me);
     let (reader, _writer) = io::pipe().unwrap();
-    let pipe = me.file(reader, &data.beside("pipe")).unwrap();
+    let pipe = me.file(reader, data.beside("pipe")).unwrap();
     let mut scope = me.scope();
     let good = [
         scope.acquire().unwrap().fsync(&file).unwrap(),
@@ -137,9 +138,9 @@ fn the_errors_of_the_system_keep_their_numbers() {
     let mut me = pool.attach().unwrap();
     let (reader, _writer) = io::pipe().unwrap();
     let cases = [
-        (me.open(&data.path(), OpenOptions::new().read(true)).unwrap(), libc::EBADF),
-        (me.file(reader, &data.beside("pipe")).unwrap(), libc::ESPIPE),
-        (me.open("/dev/full".as_ref(), &read_write()).unwrap(), libc::ENOSPC),
+        (me.open(data.path(), OpenOptions::new().read(true)).unwrap(), libc::EBADF),
+        (me.file(reader, data.beside("pipe")).unwrap(), libc::ESPIPE),
+        (me.open("/dev/full", &read_write()).unwrap(), libc::ENOSPC),
     ];
     let mut scope = me.scope();
     for (file, expected) in &cases {
@@ -285,8 +286,8 @@ fn a_file_without_an_entry_works_but_cannot_be_found_again() {
     assert!(data.open(&mut me).is_reopenable(), "the entry is free again");
     let long = "x/../".repeat(300) + "data";
     let fd = std::fs::File::open(data.path()).unwrap();
-    assert!(!me.file(fd, long.as_ref()).unwrap().is_reopenable(), "too long for the table");
-    assert!(me.open(&data.beside("absent"), &read_write()).is_err());
+    assert!(!me.file(fd, &long).unwrap().is_reopenable(), "too long for the table");
+    assert!(me.open(data.beside("absent"), &read_write()).is_err());
 }
 
 #[test]
@@ -313,7 +314,7 @@ fn direct_io_works_within_its_limits() {
         options.custom_flags(libc::O_DIRECT);
         options
     };
-    let Ok(file) = me.open(&data.path(), &options) else {
+    let Ok(file) = me.open(data.path(), &options) else {
         eprintln!("SKIPPED: the temporary directory's file system has no direct IO");
         return;
     };
@@ -395,4 +396,77 @@ fn a_target_of_an_unregistered_kind_is_refused() {
     let file = std::fs::File::open(data.path()).unwrap();
     let refused = me.target(TargetId(9), [0; 3], file).unwrap_err();
     assert_eq!(refused, handfast::DefineError::UnknownTarget(TargetId(9)));
+}
+
+#[test]
+fn s16_a_fifo_in_the_place_of_a_file_is_not_opened() {
+    in_time(|| {
+        let data = Data::new(b"hello");
+        let pool = small().create().unwrap();
+        let mut me = pool.attach().unwrap();
+        let file = data.open(&mut me);
+        std::fs::rename(data.path(), data.beside("moved")).unwrap();
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        let fifo = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, data.path(), fifo, mode, 0).unwrap();
+        for write in [false, true] {
+            let error = file.reopen(write).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::StaleNetworkFileHandle);
+        }
+        // One that was registered itself is not opened either: nobody writes to it.
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(libc::O_NONBLOCK);
+        let fifo = me.open(data.path(), &options).unwrap();
+        assert_eq!(fifo.reopen(false).unwrap_err().kind(), io::ErrorKind::Unsupported);
+    });
+}
+
+#[test]
+fn a_reopened_file_can_do_what_was_asked_for() {
+    let data = Data::new(b"hello");
+    let pool = small().create().unwrap();
+    let mut me = pool.attach().unwrap();
+    let file = data.open(&mut me);
+    let (reader, writer) = (file.reopen(false).unwrap(), file.reopen(true).unwrap());
+    for fd in [&reader, &writer] {
+        assert!(rustix::io::fcntl_getfd(fd).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
+    }
+    let (reader, writer) = (std::fs::File::from(reader), std::fs::File::from(writer));
+    assert!(reader.write_at(b"HE", 0).is_err());
+    assert_eq!(writer.write_at(b"HE", 0).unwrap(), 2);
+    assert_eq!(io::read_to_string(reader).unwrap(), "HEllo");
+    let link = data.beside("link");
+    std::os::unix::fs::symlink(data.path(), &link).unwrap();
+    let linked = me.open(&link, &read_write()).unwrap();
+    assert!(linked.reopen(true).is_ok(), "a link leads to it");
+}
+
+#[test]
+fn s26_a_path_longer_than_its_entry_is_no_path() {
+    let data = Data::new(b"hello");
+    let pool = small().max_files(1).create().unwrap();
+    let mut me = pool.attach().unwrap();
+    let file = data.open(&mut me);
+    let segment = std::fs::File::from(pool.as_fd().try_clone_to_owned().unwrap());
+    let mut bytes = vec![0; usize::try_from(pool.segment_len()).unwrap()];
+    segment.read_exact_at(&mut bytes, 0).unwrap();
+    let [_, device, inode] = file.target_data();
+    let identity = [device.to_ne_bytes(), inode.to_ne_bytes()].concat();
+    let entry = bytes.windows(16).position(|window| window == identity).unwrap();
+    for len in [993, 1000, u64::MAX] {
+        segment.write_all_at(&len.to_ne_bytes(), entry as u64 + 16).unwrap();
+        assert_eq!(file.reopen(false).unwrap_err().kind(), io::ErrorKind::NotFound, "{len}");
+    }
+}
+
+#[test]
+fn a_file_says_when_its_entry_is_gone() {
+    let data = Data::new(b"hello");
+    let pool = small().create().unwrap();
+    let mut me = pool.attach().unwrap();
+    let file = data.open(&mut me);
+    assert!(file.is_reopenable());
+    me.detach().unwrap();
+    assert!(!file.is_reopenable(), "the detach gave its entry up");
+    assert_eq!(file.reopen(false).unwrap_err().kind(), io::ErrorKind::NotFound);
 }

@@ -53,7 +53,7 @@ fn every_entry_point_of_a_process_refuses_a_forked_child() {
         assert_eq!(me.recover_dead().map(drop), forked);
         assert_eq!(me.adopt(token).unwrap_err(), MemoryError::Lost(token.frame().0));
         assert!(me.frame().is_none());
-        assert!(me.open(&data.path(), &common::read_write()).is_err());
+        assert!(me.open(data.path(), &common::read_write()).is_err());
         let mut scope = me.scope();
         assert_eq!(scope.acquire().map(drop), forked);
         assert_eq!(scope.try_acquire().map(drop), forked);

@@ -142,7 +142,7 @@ fn a_frame_of_a_detached_process_is_lost_and_refused() {
     let file = data.open(&mut other);
     let mut scope = other.scope();
     let refused = scope.acquire().unwrap().read(&file, frame, 0).unwrap_err();
-    assert_eq!(refused.error, StartError::Memory(MemoryError::Lost(id)));
+    assert_eq!(refused.error, StartError::Memory(MemoryError::NotMine(id)));
     let list = vec![Memory::Local(room(8)), Memory::Frame(refused.memory)];
     let refused = scope.acquire().unwrap().read(&file, list, 0).unwrap_err();
     assert_eq!(refused.memory.len(), 2, "all of it comes back");
@@ -256,4 +256,60 @@ fn local_memory_is_marked_as_the_issuers_own() {
     let is_local = |handle: handfast::HandleId| rows[handle.index()].is_local();
     assert!(is_local(local_io) && is_local(mixed.wait_ref().handle()));
     assert!(!is_local(shared.wait_ref().handle()));
+}
+
+#[test]
+fn the_pools_own_segment_is_no_region() {
+    let pool = small().create().unwrap();
+    let elsewhere = common::opened_again(&pool, handfast::Registry::new());
+    for pool in [&pool, &elsewhere] {
+        let refused = pool.map_region(2, elsewhere.as_fd()).unwrap_err();
+        assert!(matches!(refused, RegionError::OwnSegment), "{refused}");
+    }
+    let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&pool.as_fd()));
+    let again = common::read_write().open(link).unwrap();
+    assert!(matches!(pool.map_region(2, again.as_fd()), Err(RegionError::OwnSegment)));
+    assert!(pool.map_region(2, shared_memory(4096).as_fd()).is_ok(), "the number is still free");
+}
+
+#[test]
+fn threads_that_copy_into_neighbouring_bytes_lose_nothing() {
+    let pool = small().create().unwrap();
+    let region = pool.map_region(2, shared_memory(4096).as_fd()).unwrap();
+    let copy = &|at: usize, len: usize| {
+        for round in 0..20_000_u32 {
+            let bytes = vec![round.to_le_bytes()[0]; len];
+            let mut seen = vec![0; len];
+            region.copy_from_slice(at, &bytes).unwrap();
+            region.copy_to_slice(at, &mut seen).unwrap();
+            assert_eq!(seen, bytes, "{len} bytes at {at}");
+        }
+    };
+    std::thread::scope(|threads| {
+        for (at, len) in [(0, 3), (3, 2), (5, 14), (19, 5)] {
+            threads.spawn(move || copy(at, len));
+        }
+    });
+}
+
+#[test]
+fn a_frame_is_read_by_its_number_while_its_owner_writes_it() {
+    let pool = small().create().unwrap();
+    let mut me = pool.attach().unwrap();
+    let mut frame = me.frame().unwrap();
+    let id = frame.id();
+    std::thread::scope(|threads| {
+        let writer = threads.spawn(move || {
+            for round in 0..2_000_u32 {
+                frame.copy_from_slice(0, &[round.to_le_bytes()[0]; FRAME]).unwrap();
+            }
+            frame
+        });
+        let mut seen = [0; FRAME];
+        while !writer.is_finished() {
+            pool.copy_from_frame(id, 0, &mut seen).unwrap();
+            let whole = |word: &[u8]| word.iter().all(|byte| *byte == word[0]);
+            assert!(seen.chunks(8).all(whole), "a word is old or new, never half");
+        }
+    });
 }

@@ -3,12 +3,14 @@
 
 #![expect(clippy::disallowed_types, reason = "a platform turns sites into orderings")]
 
-use handfast::core::handle::{Handle, Iovec, Slot};
-use handfast::core::platform::{Atomic64, EventCount, Field, Platform, Slept, SlotLocks};
-use handfast::core::protocol::{Callbacks, Context, Deliver, Drive, Embed, HandedOut, Io, Issuer};
-use handfast::core::protocol::{Shared, StageRefused, Submit};
-use handfast::core::request::CallbackList;
-use handfast::core::site::Site;
+use handfast::handfast_core::handle::{Handle, Iovec, Slot};
+use handfast::handfast_core::platform::{Atomic64, EventCount, Field, Platform, Slept, SlotLocks};
+use handfast::handfast_core::protocol::{
+    Callbacks, Context, Deliver, Drive, Embed, HandedOut, Io, Issuer,
+};
+use handfast::handfast_core::protocol::{Shared, StageRefused, Submit};
+use handfast::handfast_core::request::CallbackList;
+use handfast::handfast_core::site::Site;
 use handfast::{
     CallbackId, Flags, Generation, HandleId, Operation, Outcome, PoolTag, ProcessSlot, RawResult,
     Request, TargetId,
@@ -171,7 +173,12 @@ impl SlotLocks for Queue {
 }
 
 impl Drive for Queue {
-    fn drive(&self, _: HandleId, _: handfast::core::state::Word, deliver: Deliver<'_>) -> bool {
+    fn drive(
+        &self,
+        _: HandleId,
+        _: handfast::handfast_core::state::Word,
+        deliver: Deliver<'_>,
+    ) -> bool {
         let first = self.0.lock().unwrap().pop_front();
         if let Some((handle, generation)) = first {
             deliver(handle, generation, RawResult(7));

@@ -38,7 +38,7 @@ fn r21_the_systems_error_is_an_error_and_names_what_failed() {
     let data = Data::new(b"hello");
     let pool = small().create().unwrap();
     let mut me = pool.attach().unwrap();
-    let file = me.open(&data.path(), OpenOptions::new().write(true)).unwrap();
+    let file = me.open(data.path(), OpenOptions::new().write(true)).unwrap();
     let mut scope = me.scope();
     let pending = start_read(&mut scope, &file, (8, 3));
     let Finished { outcome, memory } = scope.finish(pending).unwrap();
@@ -58,7 +58,7 @@ fn an_error_still_names_its_file_when_the_file_is_closed() {
     let data = Data::new(b"hello");
     let pool = small().create().unwrap();
     let mut me = pool.attach().unwrap();
-    let file = me.open(&data.path(), OpenOptions::new().write(true)).unwrap();
+    let file = me.open(data.path(), OpenOptions::new().write(true)).unwrap();
     let mut scope = me.scope();
     let pending = start_read(&mut scope, &file, (8, 0));
     drop(file);
@@ -330,7 +330,7 @@ fn a_foreign_outcome_is_there_between_completion_and_reclaim() {
     let data = Data::new(b"hello");
     let pool = small().create().unwrap();
     let (mut me, other) = (pool.attach().unwrap(), pool.attach().unwrap());
-    let file = me.open(&data.path(), &read_write()).unwrap();
+    let file = me.open(data.path(), &read_write()).unwrap();
     let mut scope = me.scope();
     let mut batch = scope.batch();
     let pending = start_read(&mut batch, &file, (8, 0));

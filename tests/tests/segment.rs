@@ -78,7 +78,7 @@ fn an_existing_file_is_neither_used_nor_removed() {
     let CreateError::Segment { source, .. } = refused else { panic!("{refused}") };
     assert_eq!(source.kind(), io::ErrorKind::AlreadyExists);
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
-    assert!(small().create_named(&dir.path().join("no/such")).is_err());
+    assert!(small().create_named(dir.path().join("no/such")).is_err());
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn what_is_no_pool_is_refused() {
     assert!(io_error(opened_after(|path| std::fs::write(path, b"").unwrap())));
     assert!(io_error(opened_after(|path| std::fs::remove_file(path).unwrap())));
     for path in ["/dev/null", "/", "/proc/self/mem"] {
-        assert!(io_error(Pool::open(path.as_ref(), Registry::new()).map(drop)), "{path}");
+        assert!(io_error(Pool::open(path, Registry::new()).map(drop)), "{path}");
     }
     let (reader, _writer) = io::pipe().unwrap();
     assert!(io_error(Pool::from_fd(reader.into(), Registry::new()).map(drop)));

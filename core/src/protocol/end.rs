@@ -50,6 +50,7 @@ impl<E: Embed, M: Submit> Issuer<'_, E, M> {
     /// # Errors
     /// [`Error::Corrupt`].
     pub fn reclaim_over(&mut self) -> Result<(), Error> {
+        self.context.outside_callback()?;
         let mut at = self.book.oldest();
         while let Some(index) = at {
             at = self.book.younger(index);
@@ -106,11 +107,11 @@ impl<E: Embed, M: Submit> Issuer<'_, E, M> {
     /// which says so is damaged, and waiting for it again would never end.
     pub(super) fn wait_for_own(&mut self, index: u32) -> Result<(), Error> {
         let generation = self.book.generation(index).ok_or(Error::Exhausted)?;
-        let reference = self.reference(index, generation);
+        let (handle, reference) = (self.id(index), self.reference(index, generation));
         if self.wait(reference, None)? == Waited::Recycled {
-            let (handle, role) = (self.id(index), self.role());
+            let (event, role) = (Event::Reclaim, self.role());
             let word = self.context.at(handle)?.load(Site::ScanLook);
-            return Err(Error::Corrupt(IllegalAt { handle, word, event: Event::Reclaim, role }));
+            return Err(Error::Corrupt(IllegalAt { handle, word, event, role }));
         }
         Ok(())
     }

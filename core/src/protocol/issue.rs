@@ -16,7 +16,7 @@ use crate::outcome::RawResult;
 use crate::platform::{Field, Platform};
 use crate::request::Request;
 use crate::site::Site;
-use crate::state::{Event, Role, Word, compose};
+use crate::state::{Event, IllegalAt, Role, Word, compose};
 
 const HAND_OUT: &[Event] = &[Event::HandOut];
 const RELEASE: &[Event] = &[Event::Release];
@@ -319,10 +319,11 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
         }
         self.book.stage(index).ok_or(Error::NotHandedOut(at.id))?;
         if self.batch == 0 || self.book.staged() == MAX_STAGED {
-            self.submit_staged()
-        } else {
-            Ok(())
+            // It is started: damage to another handle's word, or to its own, is reported by whoever
+            // waits for it and must not make its memory look refused.
+            let _reported_later = self.submit_staged();
         }
+        Ok(())
     }
 
     /// Whether every stage callback agreed, last registered first.
@@ -461,12 +462,30 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
         reference: WaitRef,
         deadline_ns: Option<u64>,
     ) -> Result<Waited, Error> {
+        self.refuse_endless(reference)?;
         let context = self.context;
         context.wait_with(reference, deadline_ns, || {
             let any = self.book.staged() > 0;
             self.submit_staged()?;
             Ok(any)
         })
+    }
+
+    /// An own IO in flight whose word says that it is not over, although nobody is at it any more, is
+    /// damaged: nothing would ever end a wait for it.
+    fn refuse_endless(&self, reference: WaitRef) -> Result<(), Error> {
+        let (handle, mine) = (reference.handle(), reference.generation());
+        let in_flight =
+            self.book.current(handle.0.wrapping_sub(self.base)) == Some((In::InFlight, mine));
+        if !in_flight || self.method.is_outstanding(handle) {
+            return Ok(());
+        }
+        let word = self.context.at(handle)?.load(Site::ScanLook);
+        if look(word, mine) == Look::Pending {
+            let (event, role) = (Event::Reclaim, self.role());
+            return Err(Error::Corrupt(IllegalAt { handle, word, event, role }));
+        }
+        Ok(())
     }
 
     /// Whether the IO is over. Submits an own staged one, polls the method, never waits for

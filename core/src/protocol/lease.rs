@@ -4,7 +4,6 @@
 //! more was recovered, and every change of it fails without harm (S24).
 
 use super::{Context, Embed, Shared};
-use crate::handle::SlotWord;
 use crate::ids::{Generation, HandleId, ProcessSlot};
 use crate::lease::LeaseWord;
 use crate::platform::Atomic64;
@@ -34,9 +33,9 @@ pub fn free<A: Atomic64>(at: &A, owned: LeaseWord) -> bool {
     change(at, Site::LeaseFree, owned, owned.freed()).is_some()
 }
 
-/// Offers an owned lease to whoever gets the word: the token.
-pub fn offer<A: Atomic64>(at: &A, owned: LeaseWord) -> Option<LeaseWord> {
-    change(at, Site::LeaseOffer, owned, owned.offered()?)
+/// Offers an owned lease to whoever gets the word: the token. The nonce tells it from all others.
+pub fn offer<A: Atomic64>(at: &A, owned: LeaseWord, nonce: u64) -> Option<LeaseWord> {
+    change(at, Site::LeaseOffer, owned, owned.offered(nonce)?)
 }
 
 /// Adopts what was offered with this token; `None` if it was adopted, freed or recovered since.
@@ -64,11 +63,5 @@ impl<E: Embed> Context<'_, E> {
                 change(at, Site::LeaseRecover, word, word.freed());
             }
         }
-    }
-
-    /// The epoch of a slot's present attachment.
-    #[must_use]
-    pub fn epoch(&self, slot: ProcessSlot) -> u32 {
-        self.slot_word(slot).map_or(0, SlotWord::epoch)
     }
 }

@@ -96,7 +96,7 @@ fn compare_reads(
     let mut frames = frames(&mut process);
     let first = frames[0].as_mut().expect("it is there");
     let pages = SamePages::new(&pool, first, &world.path());
-    let file = process.file(pages.descriptor(), &world.path()).expect("an open file");
+    let file = process.file(pages.descriptor(), world.path()).expect("an open file");
     let mut scope = process.scope();
     let windows = offsets.len() / READS;
     let window = |block: usize| &offsets[block % windows * READS..][..READS];
@@ -187,7 +187,7 @@ pub fn wait_when_over(world: &World, effort: Effort) -> Row {
     let pool = pool(64);
     let mut process = pool.attach().expect("a free slot");
     let options = std::fs::OpenOptions::new().read(true).clone();
-    let file = process.open(&world.path(), &options).expect("the cached file");
+    let file = process.open(world.path(), &options).expect("the cached file");
     let frame = process.frame().expect("a free frame");
     let mut scope = process.scope();
     let handle = scope.acquire().expect("none is handed out");

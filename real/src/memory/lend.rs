@@ -10,7 +10,7 @@
 //!
 //! Invariant: S24. Checked by: `tests/tests/memory.rs`; its cost by `benches/overhead`.
 
-use super::{Frame, Memory, MemoryError};
+use super::{Frame, Holder, Memory, MemoryError};
 use crate::aligned::AlignedBuf;
 use crate::region::RegionSlice;
 use crate::segment::Segment;
@@ -48,15 +48,15 @@ impl<'pool> Buffers<'pool> {
     /// Whether all of it may be given to an IO of this pool now, by a process that was not forked;
     /// how much it is.
     #[inline(always)]
-    pub fn check(&self, segment: &Segment) -> Result<Extent, MemoryError> {
+    pub fn check(&self, segment: &Segment, holder: Holder) -> Result<Extent, MemoryError> {
         match self {
             Self::None => Ok(Extent { count: 0, length: 0, local: false }),
             Self::One(memory) => {
-                memory.check(segment)?;
+                memory.check(segment, holder)?;
                 let (length, local) = (memory.len() as u64, memory.is_local());
                 Ok(Extent { count: 1, length, local })
             }
-            Self::Many(list) => check_all(list, segment),
+            Self::Many(list) => check_all(list, segment, holder),
         }
     }
 
@@ -100,10 +100,14 @@ impl<'pool> Buffers<'pool> {
 // Apart from the case of one, which so stays short enough to be inlined.
 
 #[inline(never)]
-fn check_all(list: &[Memory<'_>], segment: &Segment) -> Result<Extent, MemoryError> {
+fn check_all(
+    list: &[Memory<'_>],
+    segment: &Segment,
+    holder: Holder,
+) -> Result<Extent, MemoryError> {
     let mut extent = Extent { count: list.len(), length: 0, local: false };
     for memory in list {
-        memory.check(segment)?;
+        memory.check(segment, holder)?;
         extent.length = extent.length.saturating_add(memory.len() as u64);
         extent.local |= memory.is_local();
     }

@@ -93,6 +93,12 @@ impl<'pool> Local<'pool> {
         }
     }
 
+    /// Gives all lent memory up, for ever: the attachment ends, and its IO may not be over.
+    #[cold]
+    pub fn leak(&mut self) {
+        std::mem::forget(std::mem::take(&mut self.entries));
+    }
+
     #[inline(always)]
     pub fn dropped(&self) -> &'pool Dropped {
         self.dropped
@@ -340,7 +346,7 @@ impl Submit for Local<'_> {
         {
             self.kept.let_go(fd);
         }
-        if outcome.status() == Status::Error {
+        if matches!(outcome.status(), Status::Error | Status::Unknown) {
             self.keep_error(io, outcome);
         }
         if self.dropped.is_marked(index) {

@@ -1,9 +1,10 @@
-//! What a descriptor stands for.
+//! What a descriptor stands for, and getting another one for the same file.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
 
-use rustix::fs::{AtFlags, StatxFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags};
 
 /// Which file this is, on this machine until it is deleted: device and inode number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,6 +26,31 @@ impl Identity {
     }
 }
 
+/// Opens the file at `path` for reading, or for reading and writing, if it is `expected`.
+///
+/// open(2) of a FIFO waits for its other end, and that of a device may do anything. So the first is
+/// with O_PATH, which finds the file and does nothing to it; once that is the expected one and a regular
+/// file or a block device, the second goes to the very same file by way of `/proc/self/fd`.
+///
+/// # Errors
+/// The kernel's; `StaleNetworkFileHandle` if it is another file, `Unsupported` if it is the expected
+/// one but of another kind.
+pub(crate) fn reopen(path: &Path, expected: Identity, write: bool) -> io::Result<OwnedFd> {
+    let find = || rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let found = rustix::io::retry_on_intr(find)?;
+    if Identity::of(found.as_fd())? != expected {
+        return Err(io::ErrorKind::StaleNetworkFileHandle.into());
+    }
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode);
+    if !matches!(kind, FileType::RegularFile | FileType::BlockDevice) {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    let access = if write { OFlags::RDWR } else { OFlags::RDONLY };
+    let link = format!("/proc/self/fd/{}", found.as_raw_fd());
+    let open = || rustix::fs::open(link.as_str(), access | OFlags::CLOEXEC, Mode::empty());
+    Ok(rustix::io::retry_on_intr(open)?)
+}
+
 /// statx(2) with STATX_DIOALIGN (Linux 6.1): what O_DIRECT asks of (memory addresses, offsets and
 /// lengths), in bytes.
 ///
@@ -39,7 +65,6 @@ pub(crate) fn direct_io_limits(fd: BorrowedFd<'_>) -> Option<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd;
     use std::os::unix::fs::MetadataExt;
 
     #[test]

@@ -113,8 +113,7 @@ impl LockFile {
     /// # Errors
     /// The kernel's.
     pub(crate) fn is_free(&self, byte: u64) -> io::Result<bool> {
-        let found = self.control(libc::F_OFD_GETLK, libc::F_WRLCK, byte)?;
-        Ok(i32::from(found.l_type) == libc::F_UNLCK)
+        is_free(self.fd.as_fd(), byte)
     }
 
     fn control(
@@ -123,20 +122,38 @@ impl LockFile {
         kind: libc::c_int,
         byte: u64,
     ) -> io::Result<libc::flock> {
-        let invalid = |_| io::Error::from(io::ErrorKind::InvalidInput);
-        let mut range = libc::flock {
-            l_type: libc::c_short::try_from(kind).map_err(invalid)?,
-            l_whence: libc::c_short::try_from(libc::SEEK_SET).map_err(invalid)?,
-            l_start: libc::off_t::try_from(byte).map_err(invalid)?,
-            l_len: 1,
-            // Open-file-description commands demand a zero here.
-            l_pid: 0,
-        };
-        // SAFETY: the descriptor is open for as long as `self` lives, both commands take a pointer
-        // to a `flock`, and `range` is one that nobody else reaches during the call.
-        let answer = unsafe { libc::fcntl(self.fd.as_raw_fd(), command, &raw mut range) };
-        if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(range) }
+        control(self.fd.as_fd(), command, (kind, byte))
     }
+}
+
+/// fcntl(2) with F_OFD_GETLK: whether no description *other than `segment`'s* holds `byte`'s lock.
+/// True for everybody's locks if `segment`'s never takes one.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn is_free(segment: BorrowedFd<'_>, byte: u64) -> io::Result<bool> {
+    let found = control(segment, libc::F_OFD_GETLK, (libc::F_WRLCK, byte))?;
+    Ok(i32::from(found.l_type) == libc::F_UNLCK)
+}
+
+fn control(
+    fd: BorrowedFd<'_>,
+    command: libc::c_int,
+    (kind, byte): (libc::c_int, u64),
+) -> io::Result<libc::flock> {
+    let invalid = |_| io::Error::from(io::ErrorKind::InvalidInput);
+    let mut range = libc::flock {
+        l_type: libc::c_short::try_from(kind).map_err(invalid)?,
+        l_whence: libc::c_short::try_from(libc::SEEK_SET).map_err(invalid)?,
+        l_start: libc::off_t::try_from(byte).map_err(invalid)?,
+        l_len: 1,
+        // Open-file-description commands demand a zero here.
+        l_pid: 0,
+    };
+    // SAFETY: a borrowed descriptor is open, both commands take a pointer to a `flock`, and `range`
+    // is one that nobody else reaches during the call.
+    let answer = unsafe { libc::fcntl(fd.as_raw_fd(), command, &raw mut range) };
+    if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(range) }
 }
 
 impl AsFd for LockFile {
@@ -180,9 +197,11 @@ mod tests {
 
     #[test]
     fn ones_own_lock_looks_free_to_oneself() {
-        let (_fd, one, _two) = two_on_one_segment();
+        let (fd, one, _two) = two_on_one_segment();
         assert!(one.try_lock(3).unwrap());
         assert!(one.is_free(3).unwrap());
+        assert!(!is_free(fd.as_fd(), 3).unwrap(), "but not to the segment's own descriptor");
+        assert!(is_free(fd.as_fd(), 4).unwrap());
     }
 
     #[test]

@@ -1,8 +1,15 @@
 //! Memory: the shared mapping of a segment, and the page by which a process notices that it was
 //! forked.
+//!
+//! Bytes are copied in and out word by word, with relaxed atomics. Threads of one process may copy
+//! the same bytes at once through safe functions (one writes its frame, one reads that frame by its
+//! number), which by memcpy would be a data race, and so undefined behaviour. Words of one size,
+//! because atomic accesses of different sizes to the same bytes race, too. Who reads while another
+//! writes gets old words and new ones; what hands the bytes over is the protocol's or the
+//! application's acquire, never the copy.
 #![expect(
     clippy::disallowed_types,
-    reason = "the fork guard's word is private to one process and takes no part in the protocol"
+    reason = "copied bytes and the fork guard's word take no part in the protocol"
 )]
 
 use std::io;
@@ -11,6 +18,9 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags};
+
+/// The unit of copying.
+const WORD: usize = size_of::<AtomicU64>();
 
 /// A readable and writable `MAP_SHARED` mapping of a whole segment; unmapped on drop.
 #[derive(Debug)]
@@ -22,9 +32,9 @@ pub(crate) struct Mapping {
 // SAFETY: the mapping belongs to the address space, not to a thread; it may be unmapped by any
 // thread.
 unsafe impl Send for Mapping {}
-// SAFETY: a shared `Mapping` gives out an address and a length, both constant. What threads do with
-// the bytes is up to whoever turns the address into a reference, where other processes have to be
-// reckoned with anyway.
+// SAFETY: a shared `Mapping` reaches its bytes by atomics alone, and gives out an address and a length,
+// both constant. What threads do with the address is up to whoever uses it, where other processes
+// have to be reckoned with anyway.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
@@ -77,30 +87,90 @@ impl Mapping {
         Some(unsafe { self.base.add(at) })
     }
 
-    /// Copies bytes out; `None` if they are not all inside. A process that writes them at the same time
-    /// gives us some bytes.
+    /// Copies bytes out; `None` if they are not all inside. Of words that somebody writes at the same
+    /// time, we get some bytes.
     pub(crate) fn copy_out(&self, at: usize, out: &mut [u8]) -> Option<()> {
-        let from = self.at(at, out.len())?;
-        // SAFETY: the source is inside of the mapping, which lives as long as `self`; the destination
-        // is an exclusive slice, and slices of the mapping's bytes do not exist.
-        unsafe { from.as_ptr().copy_to_nonoverlapping(out.as_mut_ptr(), out.len()) };
+        let words = self.words_over(at, out.len())?;
+        let (skip, (head, rest)) = (at % WORD, out.split_at_mut(head_len(at, out.len())));
+        let (edge, words) = words.split_at(usize::from(!head.is_empty()));
+        if let Some(word) = edge.first() {
+            head.copy_from_slice(&load(word)[skip..skip + head.len()]);
+        }
+        let (whole, tail) = rest.as_chunks_mut();
+        let (words, edge) = words.split_at(whole.len());
+        for (bytes, word) in whole.iter_mut().zip(words) {
+            *bytes = load(word);
+        }
+        if let Some(word) = edge.first() {
+            tail.copy_from_slice(&load(word)[..tail.len()]);
+        }
         Some(())
     }
 
-    /// Copies bytes in; `None` if they are not all inside.
+    /// Copies bytes in; `None` if they are not all inside. What others write next to them at the same
+    /// time is not lost.
     pub(crate) fn copy_in(&self, at: usize, bytes: &[u8]) -> Option<()> {
-        let to = self.at(at, bytes.len())?;
-        // SAFETY: the destination is inside of the mapping, which lives as long as `self`; the source
-        // is a slice, and slices of the mapping's bytes do not exist.
-        unsafe { to.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        let words = self.words_over(at, bytes.len())?;
+        let (head, rest) = bytes.split_at(head_len(at, bytes.len()));
+        let (edge, words) = words.split_at(usize::from(!head.is_empty()));
+        if let Some(word) = edge.first() {
+            store_part(word, at % WORD, head);
+        }
+        let (whole, tail) = rest.as_chunks();
+        let (words, edge) = words.split_at(whole.len());
+        for (&bytes, word) in whole.iter().zip(words) {
+            word.store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
+        }
+        if let Some(word) = edge.first() {
+            store_part(word, 0, tail);
+        }
         Some(())
     }
 
     /// The whole as 64-bit words (a rest of less than eight bytes is left out).
     pub(crate) fn words(&self) -> &[AtomicU64] {
-        // SAFETY: a mapping starts at a page and holds `len / 8` words; atomics are valid for any
-        // bytes and any concurrent writes; the mapping lives as long as the borrow of `self`.
-        unsafe { std::slice::from_raw_parts(self.base.cast().as_ptr(), self.len / 8) }
+        &self.all_words()[..self.len / WORD]
+    }
+
+    /// The words that `len` bytes from `at` on lie in; `None` if the bytes are not all inside.
+    fn words_over(&self, at: usize, len: usize) -> Option<&[AtomicU64]> {
+        let end = at.checked_add(len).filter(|&end| end <= self.len)?;
+        self.all_words().get(at / WORD..end.div_ceil(WORD))
+    }
+
+    /// All words, the last of which may go beyond the length.
+    fn all_words(&self) -> &[AtomicU64] {
+        // SAFETY: a mapping starts at a page and goes to the end of one, so that the word in which it
+        // ends is all there; atomics are valid for any bytes and any concurrent atomic accesses of
+        // their size, and this crate has no others to these bytes but the kernel's; the mapping lives
+        // as long as the borrow of `self`.
+        unsafe { std::slice::from_raw_parts(self.base.cast().as_ptr(), self.len.div_ceil(WORD)) }
+    }
+}
+
+/// How many of `len` bytes from `at` on lie before the first word that starts among them.
+#[inline(always)]
+fn head_len(at: usize, len: usize) -> usize {
+    (at.next_multiple_of(WORD) - at).min(len)
+}
+
+#[inline(always)]
+fn load(word: &AtomicU64) -> [u8; WORD] {
+    word.load(Ordering::Relaxed).to_ne_bytes()
+}
+
+/// Stores some bytes of a word, from its `skip`th on. Repeats only if somebody changed the word
+/// meanwhile.
+fn store_part(word: &AtomicU64, skip: usize, bytes: &[u8]) {
+    let mut now = word.load(Ordering::Relaxed);
+    loop {
+        let mut new = now.to_ne_bytes();
+        new[skip..skip + bytes.len()].copy_from_slice(bytes);
+        let new = u64::from_ne_bytes(new);
+        match word.compare_exchange_weak(now, new, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => return,
+            Err(found) => now = found,
+        }
     }
 }
 
@@ -199,6 +269,27 @@ mod tests {
         unsafe { first.base().write_volatile(0xa5) };
         // SAFETY: as above.
         assert_eq!(unsafe { second.base().read_volatile() }, 0xa5);
+    }
+
+    #[test]
+    fn copies_begin_and_end_anywhere_and_touch_nothing_else() {
+        let fd = memfd::create_sealed("handfast-test", 4096).unwrap();
+        // It ends in the middle of a word.
+        let mapping = Mapping::new(fd.as_fd(), 45).unwrap();
+        let mut expected = [0; 45];
+        for (at, len) in (0..=45).flat_map(|at| (0..=45 - at).map(move |len| (at, len))) {
+            let byte = |i: usize| (at * 50 + len + i).to_le_bytes()[0];
+            let bytes: Vec<u8> = (0..len).map(byte).collect();
+            mapping.copy_in(at, &bytes).unwrap();
+            expected[at..at + len].copy_from_slice(&bytes);
+            let (mut all, mut part) = ([0; 45], vec![0; len]);
+            mapping.copy_out(0, &mut all).unwrap();
+            mapping.copy_out(at, &mut part).unwrap();
+            assert_eq!((all, part), (expected, bytes), "{len} bytes at {at}");
+        }
+        assert_eq!((mapping.copy_in(40, &[0; 6]), mapping.copy_out(46, &mut [])), (None, None));
+        assert_eq!(mapping.copy_in(usize::MAX, &[0; 2]), None);
+        assert_eq!(mapping.words().len(), 5);
     }
 
     #[test]

@@ -99,8 +99,10 @@ pub(crate) fn inspect(fd: BorrowedFd<'_>) -> io::Result<Inspected> {
     Ok(Inspected { backing, len, uid: stat.st_uid, mode: stat.st_mode & 0o7777 })
 }
 
-/// sysinfo(2): the bytes of memory and swap of this machine. Memory files without a limit of their own have no other, and the kernel would rather kill some
-/// process than refuse more.
+/// sysinfo(2): the bytes of memory and swap of this machine. Memory files without a limit of their own
+/// have no other, and the kernel would rather kill some process than refuse more. The limits of control
+/// groups are not looked at: in a container with less memory than the machine, a segment above its
+/// limit is not refused here, and allocating it may end the process.
 fn all_memory() -> u64 {
     let info = rustix::system::sysinfo();
     let units = info.totalram.saturating_add(info.totalswap);

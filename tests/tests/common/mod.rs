@@ -64,7 +64,7 @@ impl Data {
     }
 
     pub fn open<'pool>(&self, me: &mut Process<'pool>) -> File<'pool> {
-        me.open(&self.path(), &read_write()).unwrap()
+        me.open(self.path(), &read_write()).unwrap()
     }
 }
 

@@ -4,7 +4,7 @@ use handfast::Pool;
 fn main() {
     let pool = Pool::builder().create().unwrap();
     let mut me = pool.attach().unwrap();
-    let file = me.file(std::fs::File::open("data").unwrap(), "data".as_ref()).unwrap();
+    let file = me.file(std::fs::File::open("data").unwrap(), "data").unwrap();
     let frame = me.frame().unwrap();
     let mut scope = me.scope();
     let one = scope.acquire().unwrap().read(&file, frame, 0).unwrap();

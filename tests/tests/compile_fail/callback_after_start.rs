@@ -4,7 +4,7 @@ use handfast::{AlignedBuf, CallbackId, Pool};
 fn main() {
     let pool = Pool::builder().create().unwrap();
     let mut me = pool.attach().unwrap();
-    let file = me.file(std::fs::File::open("data").unwrap(), "data".as_ref()).unwrap();
+    let file = me.file(std::fs::File::open("data").unwrap(), "data").unwrap();
     let mut scope = me.scope();
     let mut handle = scope.acquire().unwrap();
     let pending = handle.read(&file, AlignedBuf::new(512, 512).unwrap(), 0).unwrap();

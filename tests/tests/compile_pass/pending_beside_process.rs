@@ -27,7 +27,7 @@ fn main() {
     let pool = Pool::builder().create().unwrap();
     let mut me = pool.attach().unwrap();
     let zero = std::fs::File::open("/dev/zero").unwrap();
-    let file = me.file(zero, "/dev/zero".as_ref()).unwrap();
+    let file = me.file(zero, "/dev/zero").unwrap();
     let mut copier = Copier { me, file, reads: Vec::new() };
     copier.start(0);
     copier.start(512);
