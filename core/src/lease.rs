@@ -21,7 +21,7 @@ use crate::ids::{Generation, HandleId, ProcessSlot};
 pub enum Holding {
     /// Nobody's.
     Free,
-    /// A process's, or offered by it to another.
+    /// A process's.
     Owned {
         /// Its slot.
         slot: ProcessSlot,

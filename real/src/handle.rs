@@ -276,7 +276,12 @@ impl<'h, 'pool> Handle<'h, 'pool> {
         if let Some(places) = many {
             issuer.method_mut().give_back(places);
         }
-        Ok(started?)
+        started?;
+        if !keep && self.process.issuer.book().staged() > 0 {
+            // Not over after all: its submission met a damaged word, and may be tried again.
+            self.process.issuer.method_mut().keep_file(id, file);
+        }
+        Ok(())
     }
 
     #[cold]

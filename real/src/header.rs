@@ -192,6 +192,11 @@ pub(crate) fn write(
     Ok(())
 }
 
+/// Whether this memory begins as a pool does.
+pub(crate) fn is_pool(words: &[AtomicU64]) -> bool {
+    words.get(MAGIC).is_some_and(|magic| magic.load(Ordering::Relaxed) == MAGIC_VALUE)
+}
+
 /// Reads a header of unknown origin: loads every word once, and checks it against the segment and
 /// this program.
 pub(crate) fn read_and_validate(

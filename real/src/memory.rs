@@ -3,7 +3,7 @@
 //!
 //! Memory is given to an IO by value and comes back with the completion, so that nobody touches it
 //! while the kernel may (S24), whatever is dropped early. Bytes that other processes may write are
-//! never behind a reference but through relaxed atomics: they are copied in and out.
+//! never lent as a slice: they are copied in and out, by relaxed atomics.
 //!
 //! | kind | reachable by | who may use it |
 //! |---|---|---|

@@ -21,14 +21,14 @@ use std::mem::ManuallyDrop;
 pub struct Pending<'pool, M> {
     dropped: &'pool Dropped,
     io: HandedOut,
-    epoch: u32,
+    attachment: u32,
     memory: PhantomData<fn() -> M>,
 }
 
 impl<'pool, M: Lend<'pool>> Pending<'pool, M> {
     #[inline(always)]
     pub(crate) fn new(process: &Process<'pool>, io: HandedOut) -> Self {
-        Self { dropped: process.dropped(), io, epoch: process.epoch, memory: PhantomData }
+        Self { dropped: process.dropped(), io, attachment: process.attachment, memory: PhantomData }
     }
 
     #[inline(always)]
@@ -37,7 +37,7 @@ impl<'pool, M: Lend<'pool>> Pending<'pool, M> {
         process: &mut Process<'pool>,
     ) -> Result<Finished<M>, NotFinished<'pool, M>> {
         let this = ManuallyDrop::new(self);
-        match process.result_of(this.io, (this.dropped, this.epoch)) {
+        match process.result_of(this.io, (this.dropped, this.attachment)) {
             Ok(held) => match M::take_from(&mut held.memory) {
                 Some(memory) => {
                     let outcome = IoOutcome { packed: held.outcome, error: held.error.take() };

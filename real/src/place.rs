@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | `taken` | whoever attaches in this process | whoever attaches |
 //! | `lock` | whoever attaches; closed when the slot is given back | the attachment |
+//! | `attachments` | whoever attaches | a `Pending`'s attachment |
 //! | `dropped` | a `Pending` when it is dropped unfinished | the attachment, at reclaim and reuse |
 //!
 //! The slot lock is the right to be the slot's process, and to recover it (S25). Every attachment has a
@@ -21,7 +22,7 @@ use handfast_core::platform::SlotLocks;
 use handfast_core::protocol::Drive;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// One slot, as this process sees it.
@@ -30,6 +31,7 @@ pub(crate) struct Place {
     taken: AtomicBool,
     lock: Mutex<Option<LockFile>>,
     dropped: OnceLock<Dropped>,
+    attachments: AtomicU32,
 }
 
 impl Place {
@@ -62,6 +64,11 @@ impl Place {
 
     fn own(&self) -> MutexGuard<'_, Option<LockFile>> {
         self.lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A number for the next attachment by this process that no peer can change, unlike the slot's epoch.
+    pub fn next_attachment(&self) -> u32 {
+        self.attachments.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Where its `Pending`s leave marks; made by the first attachment.

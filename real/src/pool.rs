@@ -11,7 +11,7 @@
 //! Checked by: `tests/tests/segment.rs`, `tests/tests/attach.rs`.
 
 use crate::config::{ConfigError, PoolConfig, Wanted};
-use crate::header::{HeaderError, HeaderFacts};
+use crate::header::{self, HeaderError, HeaderFacts};
 use crate::layout::{Layout, LayoutError};
 use crate::memory::{FrameId, MemoryError, copy_from_frame};
 use crate::method::Method;
@@ -21,7 +21,6 @@ use crate::process::Process;
 use crate::region::{FIRST_REGION, MAX_REGIONS, Region, RegionError};
 use crate::registry::{Application, Registry};
 use crate::segment::Segment;
-use crate::sys::file::Identity;
 use crate::sys::mapping::{ForkGuard, Mapping};
 use crate::sys::memfd::{self, Backing};
 use handfast_core::ids::{PoolTag, ProcessSlot};
@@ -362,10 +361,11 @@ impl Pool {
         let place = place.ok_or(RegionError::OutOfRange(number))?;
         let len = usize::try_from(memfd::inspect(memory)?.len)
             .map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-        if Identity::of(memory)? == Identity::of(self.as_fd())? {
+        let mapping = Mapping::new(memory, len)?;
+        if header::is_pool(mapping.words()) {
             return Err(RegionError::OwnSegment);
         }
-        let region = Region::new(Mapping::new(memory, len)?, number, self.tag());
+        let region = Region::new(mapping, number, self.tag());
         place.set(region.clone()).map_err(|_| RegionError::Taken(number))?;
         Ok(region)
     }

@@ -71,7 +71,8 @@ pub struct Process<'pool> {
     pub(crate) pool: &'pool Pool,
     pub(crate) issuer: Issuer<'pool, Shipped, Local<'pool>>,
     pub(crate) slot: ProcessSlot,
-    pub(crate) epoch: u32,
+    epoch: u32,
+    pub(crate) attachment: u32,
     frame_hint: u32,
     ended: bool,
     not_sync: PhantomData<Cell<()>>,
@@ -93,6 +94,7 @@ impl<'pool> Process<'pool> {
             issuer: Issuer::new(context, &attached.generations, local),
             slot,
             epoch: attached.epoch,
+            attachment: place.next_attachment(),
             frame_hint: slot.get() * (pool.frame_count() / pool.config().processes()),
             ended: false,
             not_sync: PhantomData,
@@ -349,9 +351,9 @@ impl<'pool> Process<'pool> {
         of: (&'pool Dropped, u32),
     ) -> Result<&mut Held<'pool>, UseError> {
         self.check()?;
-        // The place of the marks is that of one slot of one pool; the epoch tells its attachments
-        // apart, without believing a generation from shared memory.
-        if !std::ptr::eq(of.0, self.dropped()) || of.1 != self.epoch {
+        // The place of the marks is that of one slot of one pool; its attachments are told apart by a
+        // private number, since epoch and generations are in shared memory.
+        if !std::ptr::eq(of.0, self.dropped()) || of.1 != self.attachment {
             return Err(UseError::NotMine);
         }
         self.issuer.finish(io)?;

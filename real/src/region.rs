@@ -31,7 +31,7 @@ pub enum RegionError {
     Taken(u32),
     /// It is the segment of the pool itself.
     #[error(
-        "the memory is the pool's own segment, whose words IO would overwrite: map memory of the application's own"
+        "the memory is the segment of a pool, whose words IO would overwrite: map memory of the application's own"
     )]
     OwnSegment,
     /// The system refused to map it.

@@ -21,8 +21,8 @@ use std::collections::HashSet;
 use std::mem::forget;
 use std::ops::Range;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// The segment's words, mapped by somebody who does not care.
 struct Peer {
@@ -192,6 +192,58 @@ fn s14_a_pending_of_an_earlier_attachment_never_names_a_later_io() {
     let refused = me.scope().finish(old).unwrap_err();
     assert_eq!(refused.error, UseError::NotMine);
     assert_eq!(me.scope().finish(new).unwrap().outcome.bytes().unwrap(), 5);
+}
+
+/// Waits until the word says STAGED, replaces it by another handle's, and returns what it was.
+fn steal_when_staged(word: &AtomicU64, stop: &AtomicBool) -> Option<u64> {
+    while !stop.load(Ordering::Relaxed) {
+        let now = word.load(Ordering::Relaxed);
+        let other = packed(State::HandedOut, 77);
+        let steal = || word.compare_exchange(now, other, Ordering::Relaxed, Ordering::Relaxed);
+        if now & 7 == State::Staged as u64 && steal().is_ok() {
+            return Some(now);
+        }
+    }
+    None
+}
+
+#[test]
+fn s16_a_start_whose_submission_met_damage_keeps_its_file() {
+    let (data, victim) = (Data::new(b"hello"), Data::new(b"precious"));
+    let turns = Turns::default().shared(|_, prior| prior).alone();
+    let pool = small().processes(1).handles_per_process(1).registry(turns).create().unwrap();
+    let peer = Peer::of(&pool);
+    let word = &peer.words()[4096 / 8 + 16];
+    let stop = AtomicBool::new(false);
+    let mut me = pool.attach().unwrap();
+    std::thread::scope(|threads| {
+        let thief = threads.spawn(|| steal_when_staged(word, &stop));
+        let begin = Instant::now();
+        loop {
+            let file = data.open(&mut me);
+            let mut scope = me.scope();
+            let mut handle = scope.acquire().unwrap();
+            handle.register_callback(id(1), 0).unwrap();
+            let pending = handle.write(&file, common::local(b"ATTACKED"), 0).unwrap();
+            if scope.process().has_staged() {
+                // Its submission met the stolen word. The peer repairs that, the user drops the file,
+                // and another one gets the number of its descriptor, if it is free.
+                word.store(thief.join().unwrap().unwrap(), Ordering::Relaxed);
+                drop(file);
+                let other = std::fs::File::options().write(true).open(victim.path()).unwrap();
+                assert!(scope.finish(pending).is_ok());
+                drop(other);
+                break;
+            }
+            let _not_met = scope.finish(pending);
+            if begin.elapsed() > common::PATIENCE {
+                stop.store(true, Ordering::Relaxed);
+                println!("skipped: the peer was never quick enough");
+                break;
+            }
+        }
+    });
+    assert_eq!(std::fs::read(victim.path()).unwrap(), b"precious");
 }
 
 /// What the peer writes.

@@ -279,6 +279,10 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
         for (iovec, place) in iovecs.iter().zip(places) {
             iovec.set(*place);
         }
+        if self.book.staged() == MAX_STAGED {
+            // Only after a submission that met a damaged word: there is no room to stage one more.
+            self.submit_staged()?;
+        }
         at.handle.set_request(request);
         self.book.define(index).ok_or(Error::NotHandedOut(handle.id))?;
         let alone = self.batch == 0 && self.book.staged() == 0;
@@ -382,27 +386,39 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
         None
     }
 
-    /// Submits exactly `count` (S3), in order: one that runs in place waits for those before it to be
-    /// started (R16).
+    /// Submits exactly `count` (S3). What has been submitted is handed to the method whatever happens
+    /// afterwards.
     fn submit_some(&mut self, count: usize) -> Result<(), Error> {
         let mut started = [(HandleId(0), Generation::FIRST); MAX_STAGED];
         let mut len = 0;
+        let ended = self.submit_in_order(count, &mut started, &mut len);
+        if len > 0 {
+            self.method.submit(&started[..len]);
+        }
+        ended
+    }
+
+    /// In order: one that runs in place waits for those before it to be started (R16). The first `len`
+    /// of `started` are left for the caller to start.
+    fn submit_in_order(
+        &mut self,
+        count: usize,
+        started: &mut [(HandleId, Generation); MAX_STAGED],
+        len: &mut usize,
+    ) -> Result<(), Error> {
         for _ in 0..count.min(self.book.staged()) {
             let Some((at, request)) = self.first_staged()? else { break };
             if request.is_some_and(|request| !self.method.in_place(&request)) {
                 let word = self.submit_first(at, SUBMIT)?;
-                started[len] = (at.id, word.generation());
-                len += 1;
+                started[*len] = (at.id, word.generation());
+                *len += 1;
                 continue;
             }
-            if len > 0 {
-                self.method.submit(&started[..len]);
-                len = 0;
+            if *len > 0 {
+                self.method.submit(&started[..*len]);
+                *len = 0;
             }
             self.run_first(at, request)?;
-        }
-        if len > 0 {
-            self.method.submit(&started[..len]);
         }
         Ok(())
     }
@@ -467,6 +483,7 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
         context.wait_with(reference, deadline_ns, || {
             let any = self.book.staged() > 0;
             self.submit_staged()?;
+            self.refuse_endless(reference)?;
             Ok(any)
         })
     }

@@ -1,7 +1,8 @@
 //! Who holds a frame or a file entry: the few changes of a [`LeaseWord`].
 //!
 //! The holder keeps the word it expects in private memory; a lease that does not hold that word any
-//! more was recovered, and every change of it fails without harm (S24).
+//! more was recovered, and every exchange of it fails without harm (S24). Lending and taking back are
+//! plain stores: the caller's attachment lives, so nobody may recover it meanwhile.
 
 use super::{Context, Embed, Shared};
 use crate::ids::{Generation, HandleId, ProcessSlot};

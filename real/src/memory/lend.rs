@@ -155,7 +155,15 @@ macro_rules! lend {
 
             #[inline(always)]
             fn take_from(place: &mut LentBuffers<'pool>) -> Option<Self> {
-                if let $kept = std::mem::take(&mut place.0) { Some($back) } else { None }
+                // Something of another kind stays where it is.
+                match std::mem::take(&mut place.0) {
+                    $kept => Some($back),
+                    #[allow(unreachable_patterns, reason = "one list of arms for every kind")]
+                    other => {
+                        place.0 = other;
+                        None
+                    }
+                }
             }
         }
     };

@@ -93,10 +93,15 @@ impl<'pool> Local<'pool> {
         }
     }
 
-    /// Gives all lent memory up, for ever: the attachment ends, and its IO may not be over.
+    /// Gives the memory and the files of IO that may not be over up, for ever: the attachment ends.
     #[cold]
     pub fn leak(&mut self) {
-        std::mem::forget(std::mem::take(&mut self.entries));
+        for entry in &mut self.entries {
+            if entry.stage == Stage::Lent {
+                std::mem::forget(std::mem::take(entry));
+            }
+        }
+        std::mem::forget(std::mem::take(&mut self.kept));
     }
 
     #[inline(always)]
@@ -144,6 +149,16 @@ impl<'pool> Local<'pool> {
         }
     }
 
+    /// Keeps the file of an IO that is not over when its start returns.
+    #[cold]
+    pub fn keep_file(&mut self, io: HandleId, file: &File<'pool>) {
+        let index = self.index(io) as usize;
+        let Some(entry) = self.entries.get_mut(index) else { return };
+        if !std::mem::replace(&mut entry.keeps_file, true) {
+            self.kept.keep(file);
+        }
+    }
+
     /// Descriptions of many buffers, in a list that does not allocate in a warm loop.
     #[inline(never)]
     pub fn places_of(&mut self, io: HandleId) -> Vec<Place> {
@@ -166,8 +181,10 @@ impl<'pool> Local<'pool> {
         if std::mem::take(&mut entry.stage) == Stage::Lent {
             entry.held.memory.0.take_back();
         }
-        if let Some(fd) = entry.fd.filter(|_| entry.keeps_file) {
-            entry.keeps_file = false;
+        // Without a descriptor nothing can be executed for it any more.
+        if let Some(fd) = entry.fd.take()
+            && std::mem::take(&mut entry.keeps_file)
+        {
             self.kept.let_go(fd);
         }
         Some(&mut entry.held.memory)
@@ -341,8 +358,8 @@ impl Submit for Local<'_> {
         entry.held.memory.0.take_back();
         entry.held.outcome = outcome;
         entry.stage = Stage::Over;
-        if std::mem::take(&mut entry.keeps_file)
-            && let Some(fd) = entry.fd
+        if let Some(fd) = entry.fd.take()
+            && std::mem::take(&mut entry.keeps_file)
         {
             self.kept.let_go(fd);
         }
