@@ -9,6 +9,7 @@
 use crate::ids::{HandleId, ProcessSlot};
 use crate::site::Site;
 use crate::state::{Event, Role, Word};
+use core::hash::Hash;
 
 /// A 64-bit atomic. The forwarding must be free in production and carry `#[track_caller]`
 /// in a model.
@@ -23,6 +24,10 @@ pub trait Atomic64: Send + Sync {
     fn swap(&self, site: Site, value: u64) -> u64;
     /// Atomic wrapping addition; the old value.
     fn add(&self, site: Site, delta: u64) -> u64;
+    /// Atomic bitwise or; the old value.
+    fn or(&self, site: Site, bits: u64) -> u64;
+    /// Atomic bitwise and; the old value.
+    fn and(&self, site: Site, bits: u64) -> u64;
     /// Strong compare-exchange with the site's ordering; Relaxed on failure, which reports the
     /// value found.
     ///
@@ -48,7 +53,7 @@ pub trait Field: Send + Sync {
 }
 
 /// Why a sleep ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[must_use = "a slice that is over asks for a probe"]
 pub enum Slept {
     /// Woken, or the ticket was old, or for no reason: look again.
@@ -119,6 +124,19 @@ pub trait Platform: Sized + 'static {
     /// Told of every successful change of a state word, after it. Nothing in production.
     #[inline(always)]
     fn changed(_change: Change) {}
+
+    /// Where a resumable loop begins, for [`Self::settled`]. Nothing in production.
+    #[inline(always)]
+    fn mark() -> usize {
+        0
+    }
+
+    /// The calling function says that what it will do from here depends on nothing it saw since its
+    /// [`Self::mark`] but `local`. A search uses this to recognise a state that it has been in;
+    /// leaving something out of `local` would make it merge states that differ. Nothing in
+    /// production.
+    #[inline(always)]
+    fn settled<K: Hash>(_mark: usize, _local: &K) {}
 }
 
 /// How long a sleep may last before the sleeper looks for deaths: 10 ms.

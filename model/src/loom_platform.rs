@@ -95,6 +95,18 @@ impl Atomic64 for Atomic {
     }
 
     #[track_caller]
+    fn or(&self, site: Site, bits: u64) -> u64 {
+        about_to_write();
+        self.0.fetch_or(bits, ordering(site))
+    }
+
+    #[track_caller]
+    fn and(&self, site: Site, bits: u64) -> u64 {
+        about_to_write();
+        self.0.fetch_and(bits, ordering(site))
+    }
+
+    #[track_caller]
     fn compare_exchange(&self, site: Site, current: u64, new: u64) -> Result<u64, u64> {
         about_to_write();
         self.0.compare_exchange(current, new, ordering(site), Ordering::Relaxed)

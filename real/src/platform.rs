@@ -62,6 +62,16 @@ impl Atomic64 for Word64 {
     }
 
     #[inline(always)]
+    fn or(&self, site: Site, bits: u64) -> u64 {
+        self.0.fetch_or(bits, site.ordering())
+    }
+
+    #[inline(always)]
+    fn and(&self, site: Site, bits: u64) -> u64 {
+        self.0.fetch_and(bits, site.ordering())
+    }
+
+    #[inline(always)]
     fn compare_exchange(&self, site: Site, current: u64, new: u64) -> Result<u64, u64> {
         self.0.compare_exchange(current, new, site.ordering(), Ordering::Relaxed)
     }

@@ -41,6 +41,12 @@ impl Atomic64 for Word {
     fn add(&self, site: Site, delta: u64) -> u64 {
         self.0.fetch_add(delta, site.ordering())
     }
+    fn or(&self, site: Site, bits: u64) -> u64 {
+        self.0.fetch_or(bits, site.ordering())
+    }
+    fn and(&self, site: Site, bits: u64) -> u64 {
+        self.0.fetch_and(bits, site.ordering())
+    }
     fn compare_exchange(&self, site: Site, current: u64, new: u64) -> Result<u64, u64> {
         self.0.compare_exchange(current, new, site.ordering(), Ordering::Relaxed)
     }

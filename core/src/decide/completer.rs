@@ -8,7 +8,7 @@
 use crate::outcome::{Outcome, RawResult};
 
 /// What the completer wants done next.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[must_use]
 pub enum Action {
     /// Store the raw result, keyed by the generation.
@@ -38,7 +38,7 @@ pub enum Action {
 }
 
 /// What the protocol saw.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Observation {
     /// The store is done.
     Stored,

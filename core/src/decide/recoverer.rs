@@ -17,7 +17,7 @@ use crate::state::{State, Word};
 use core::ops::Range;
 
 /// What is to be done about one word on behalf of its dead completer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[must_use]
 pub enum AsCompleter {
     /// Nothing: it is not the dead one's.
@@ -49,7 +49,7 @@ pub const fn as_completer(word: Word, dead: ProcessSlot) -> AsCompleter {
 }
 
 /// What is to be done about one word on behalf of its dead owner.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[must_use]
 pub enum AsOwner {
     /// IDLE: done.
@@ -88,7 +88,7 @@ pub fn as_owner(word: Word, me: ProcessSlot, claimed: bool) -> AsOwner {
 }
 
 /// What the recoverer wants done next. `Word`s are what a compare-exchange expects.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[must_use]
 pub enum Action {
     /// Is the slot still not FREE? Report [`Observation::Slot`].
@@ -119,7 +119,7 @@ pub enum Action {
 }
 
 /// What the protocol saw.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Observation {
     /// Whether the slot is active (not FREE).
     Slot {
@@ -135,7 +135,7 @@ pub enum Observation {
 }
 
 /// How a recovery ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[must_use]
 pub enum Recovery {
     /// The slot was free already.

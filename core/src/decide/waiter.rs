@@ -16,7 +16,7 @@ use crate::platform::Slept;
 use crate::state::{State, Word};
 
 /// What one look at a word says about one generation.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[must_use]
 pub enum Look {
     /// The handle has been used again: the IO is over, its result gone.
@@ -64,7 +64,7 @@ pub const fn look(word: Word, generation: Generation) -> Look {
 pub const STALE_READS: u8 = 8;
 
 /// How a wait ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[must_use]
 pub enum Verdict {
     /// The IO is over.
@@ -80,7 +80,7 @@ pub enum Verdict {
 }
 
 /// What the waiter wants done next.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[must_use]
 pub enum Action {
     /// Read the word (acquire), report [`Observation::Word`].
@@ -104,7 +104,7 @@ pub enum Action {
 }
 
 /// What the protocol saw.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Observation {
     /// The word.
     Word(Word),

@@ -106,8 +106,9 @@ impl<'a, E: Embed> Context<'a, E> {
     }
 
     fn run_completion(&self, mut job: Job<'a, E>, mut machine: Completer, first: Action) -> bool {
-        let mut action = first;
+        let (mut action, mark) = (first, E::P::mark());
         loop {
+            E::P::settled(mark, &(&machine, action, job.word, job.raw));
             let saw = match action {
                 Action::StoreRaw(raw) => {
                     job.at.handle.raw.set(raw.keyed(job.generation));

@@ -9,7 +9,7 @@ use crate::decide::recoverer::{Action, AsOwner, Observation, Recoverer, Recovery
 use crate::handle::SlotWord;
 use crate::ids::{Generation, HandleId, ProcessSlot};
 use crate::outcome::RawResult;
-use crate::platform::SlotLocks;
+use crate::platform::{Platform, SlotLocks};
 use crate::site::Site;
 use crate::state::{Event, Role, State, Word};
 
@@ -58,8 +58,9 @@ impl<E: Embed> Context<'_, E> {
     }
 
     fn run_recovery(&self, mut machine: Recoverer, first: Action, dead: ProcessSlot) -> Recovery {
-        let mut action = first;
+        let (mut action, mark) = (first, E::P::mark());
         loop {
+            E::P::settled(mark, &(&machine, action));
             let saw = match action {
                 Action::ReadSlot => {
                     let active = self.slot_word(dead).is_some_and(SlotWord::is_active);

@@ -60,8 +60,9 @@ impl<'a, E: Embed> Context<'a, E> {
         let at = self.at_reference(reference)?;
         let own = self.shared.owner(reference.handle()) == Some(self.me);
         let mut machine = Waiter::start(reference.generation(), own);
-        let (mut action, mut ticket) = (Action::Read, 0);
+        let (mut action, mut ticket, mut mark) = (Action::Read, 0, E::P::mark());
         loop {
+            E::P::settled(mark, &(&machine, action, ticket));
             let saw = match action {
                 Action::Read => Observation::Word(at.load(Site::WaitLook)),
                 Action::SubmitStaged => {
@@ -69,6 +70,7 @@ impl<'a, E: Embed> Context<'a, E> {
                     if !submit()? {
                         return Err(Error::WouldWaitForItself(reference));
                     }
+                    mark = E::P::mark();
                     Observation::Submitted
                 }
                 Action::TakeTicket => {
@@ -77,7 +79,12 @@ impl<'a, E: Embed> Context<'a, E> {
                 }
                 Action::Announce(word) => Observation::Announced(announce(at, word)),
                 Action::Drive(word) => {
-                    let look_again = submit()? || self.drive(at.id, word);
+                    let submitted = submit()?;
+                    if submitted {
+                        // The issuer's lists have changed: from here on what was seen counts.
+                        mark = E::P::mark();
+                    }
+                    let look_again = submitted || self.drive(at.id, word);
                     let deadline_passed = deadline_ns.is_some_and(|at| E::P::now_ns() >= at);
                     if look_again && deadline_passed {
                         Observation::Slept { how: Slept::LookAgain, deadline_passed }
