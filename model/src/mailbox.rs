@@ -10,62 +10,65 @@
 //! a loop that yields would hide schedules from loom, which runs a yielding thread only when
 //! no other can.
 //!
-//! Fails as loom's deadlock, if nothing is ever put. Checked by: `issuer_completer` and its mutants.
-//! Not checked: more than one IO.
+//! Fails as a deadlock, if nothing is ever put. Checked by: `issuer_completer` and its mutants.
 
-#![expect(clippy::disallowed_types, reason = "the method's own queue, not the protocol")]
-
-use crate::loom_platform::Payload;
+use crate::runtime::{Queue, Runtime};
 use handfast_core::ids::{Generation, HandleId};
 use handfast_core::platform::Field;
-use loom::sync::atomic::{AtomicU32, Ordering};
-use loom::thread::{self, Thread};
-use std::sync::{Mutex, PoisonError};
 
-/// Room for one IO.
-#[derive(Debug)]
-pub struct Mailbox {
-    io: Payload,
-    rung: AtomicU32,
-    /// Changed in the same step of the model as `rung`, as in [`crate::loom_platform::Count`].
-    sleeper: Mutex<Option<Thread>>,
+/// An IO: which use of which handle.
+pub type IoId = (HandleId, Generation);
+
+/// A queue of IOs, the newest of which can be seen from outside.
+pub struct Mailbox<R: Runtime> {
+    newest: R::Field,
+    queue: R::Queue,
 }
 
-impl Mailbox {
-    pub(crate) fn new() -> Self {
-        Self { io: Payload::new(0), rung: AtomicU32::new(0), sleeper: Mutex::new(None) }
-    }
+/// Both numbers of an IO in one entry; a scenario's generations are small.
+#[must_use]
+pub const fn entry((id, generation): IoId) -> u64 {
+    (id.0 as u64) << 32 | generation.get()
+}
 
-    fn sleeper(&self) -> std::sync::MutexGuard<'_, Option<Thread>> {
-        self.sleeper.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// The IO of an entry; `None` for an entry that stands for something else.
+#[must_use]
+pub fn io_of(entry: u64) -> Option<IoId> {
+    let generation = Generation::new(entry & 0xffff_ffff)?;
+    Some((HandleId(u32::try_from(entry >> 32).ok()?), generation))
+}
 
+impl<R: Runtime> Default for Mailbox<R> {
+    fn default() -> Self {
+        Self { newest: R::Field::new(0), queue: R::Queue::new() }
+    }
+}
+
+impl<R: Runtime> Mailbox<R> {
     /// Puts an IO in and wakes whoever waits for it.
-    pub(crate) fn put(&self, (id, generation): (HandleId, Generation)) {
-        self.io.set(u64::from(id.0) << 32 | generation.get());
-        self.rung.fetch_add(1, Ordering::Release);
-        if let Some(thread) = self.sleeper().take() {
-            thread.unpark();
-        }
+    pub fn put(&self, io: IoId) {
+        self.newest.set(entry(io));
+        self.queue.push(entry(io));
     }
 
-    /// The IO, if this thread happens to see it; orders nothing.
-    pub fn glance(&self) -> Option<(HandleId, Generation)> {
-        let bits = self.io.get();
-        let generation = Generation::new(bits & 0xffff_ffff)?;
-        Some((HandleId(u32::try_from(bits >> 32).ok()?), generation))
+    /// The newest IO, if this thread happens to see it; orders nothing and takes nothing.
+    pub fn glance(&self) -> Option<IoId> {
+        io_of(self.newest.peek())
     }
 
-    /// Blocks until there is an IO, and sees all that its issuer did before.
-    ///
-    /// # Panics
-    /// Never: after the ring the IO is in sight.
-    pub fn wait(&self) -> (HandleId, Generation) {
-        // An addition of nothing, because it reads the newest count.
-        if self.rung.fetch_add(0, Ordering::Acquire) == 0 {
-            *self.sleeper() = Some(thread::current());
-            thread::park();
-        }
-        self.glance().expect("a ring follows what was put in")
+    /// Takes an IO; blocks until there is one, and sees all that its issuer did before. `None` after
+    /// [`Self::close`].
+    pub fn wait(&self) -> Option<IoId> {
+        io_of(self.queue.pop())
+    }
+
+    /// Takes an IO, if there is one.
+    pub fn try_take(&self) -> Option<IoId> {
+        self.queue.try_pop().and_then(io_of)
+    }
+
+    /// Lets one [`Self::wait`] return with nothing.
+    pub fn close(&self) {
+        self.queue.push(0);
     }
 }

@@ -9,6 +9,7 @@
 //! wiped out what somebody else did), S23 (generations go up by one).
 //! Checked by: the unit tests below. Not checked: loads (the scenarios assert their values).
 
+use crate::runtime::Actor;
 use handfast_core::edges::EDGES;
 use handfast_core::platform::Change;
 use handfast_core::state::{State, Word};
@@ -16,7 +17,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 thread_local! {
-    static CHANGES: RefCell<Vec<Change>> = const { RefCell::new(Vec::new()) };
+    static CHANGES: RefCell<Vec<(Actor, Change)>> = const { RefCell::new(Vec::new()) };
     static SEEN: RefCell<BTreeMap<&'static str, u64>> = const { RefCell::new(BTreeMap::new()) };
 }
 
@@ -36,8 +37,8 @@ pub(crate) fn start() {
     CHANGES.take();
 }
 
-pub(crate) fn changed(change: Change) {
-    CHANGES.with_borrow_mut(|changes| changes.push(change));
+pub(crate) fn changed(actor: Actor, change: Change) {
+    CHANGES.with_borrow_mut(|changes| changes.push((actor, change)));
 }
 
 /// Judges the execution that ends.
@@ -52,10 +53,10 @@ pub(crate) fn judge() {
     });
 }
 
-fn verdict(changes: &[Change]) -> Result<(), &'static str> {
+fn verdict(changes: &[(Actor, Change)]) -> Result<(), &'static str> {
     let mut words = BTreeMap::new();
     let mut completions = BTreeMap::new();
-    for change in changes {
+    for (_, change) in changes {
         let handle = change.handle.0;
         let before = words.insert(handle, change.new).unwrap_or(Word::NEW);
         if before != change.old {
@@ -87,13 +88,14 @@ fn ends_in(to: Option<State>, word: Word) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::MAIN;
     use handfast_core::ids::{Generation, HandleId, ProcessSlot};
     use handfast_core::site::Site;
     use handfast_core::state::{Event, Role};
 
-    fn change(old: Word, new: Word, event: Event) -> Change {
+    fn change(old: Word, new: Word, event: Event) -> (Actor, Change) {
         let role = Role::Issuer(ProcessSlot::new(0).unwrap());
-        Change { handle: HandleId(0), old, new, site: Site::Define, event, role }
+        (MAIN, Change { handle: HandleId(0), old, new, site: Site::Define, event, role })
     }
 
     fn word(generation: u64, state: State) -> Word {

@@ -1,21 +1,21 @@
-//! A pool of loom words, application callbacks with one effect, and a simulated method.
+//! A pool of a runtime's words, application callbacks that check what they see, and a simulated
+//! method.
 //!
 //! | part | written by |
 //! |---|---|
 //! | [`Words`] | the protocol |
-//! | [`Effects`] | the stage callback; then whoever completes: the shared callback, or the execution in place |
-//! | [`Mailbox`] | the issuer, at its submission |
+//! | [`Effects`] | the stage callback; then whoever completes: the shared callback, or the execution |
+//! | [`Kernel`] | issuers put IO in; processes hold slot locks |
 //!
-//! The effect stands for what an application's waiter wants to see: the bytes of the buffer, the
-//! state of its own header.
+//! The effect of an IO stands for what an application's waiter wants to see: the bytes of the buffer,
+//! the state of its own header. It is the IO's generation, so that old effects tell themselves.
 //!
 //! Fails by assertions, in the execution that breaks them. Invariants asserted here: S1 (callbacks
-//! once), S4 (the completer sees the frozen request), S14. Checked by: the scenarios, whose
-//! mutants show that these assertions can fail. Not simulated: late, partial or lost completions.
+//! once), S4 (the completer sees the frozen request), S7, S14, S15. Checked by: the scenarios, whose
+//! mutants show that these assertions can fail.
 
-use crate::loom_platform::{Loom, Payload};
-use crate::mailbox::Mailbox;
-use crate::witness;
+use crate::mailbox::{IoId, Mailbox};
+use crate::runtime::{Actor, Lock, Runtime};
 use handfast_core::handle::{Handle, Iovec, Slot};
 use handfast_core::ids::{Generation, HandleId, PoolTag, ProcessSlot, WaitRef};
 use handfast_core::outcome::{Outcome, RawResult, Status};
@@ -24,17 +24,15 @@ use handfast_core::protocol::{
     Callbacks, Context, Drive, Embed, HandedOut, Io, Issuer, Shared, StageRefused, Submit,
 };
 use handfast_core::request::{CallbackId, CallbackList, Flags, Operation, Request, TargetId};
+use handfast_core::state::Role;
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// The pool's tag.
 const TAG: PoolTag = PoolTag(7);
-/// The handle data that the issuer gives.
-pub const DATA: u64 = 40;
-/// The result of every simulated IO.
-pub const RAW: RawResult = RawResult(2);
-/// The effect of an IO that was executed, or whose callback ran: [`RAW`] plus [`DATA`].
-pub const EFFECT: u64 = 42;
 
 /// The slot of this number.
 ///
@@ -48,69 +46,143 @@ pub const fn slot(number: u32) -> ProcessSlot {
     }
 }
 
-/// The shared words: one handle for each slot, no leases.
-pub struct Words {
-    handles: Vec<Handle<Loom>>,
-    slots: Vec<Slot<Loom>>,
-    data: Vec<[Payload; 1]>,
+/// The use `generation` of a handle.
+///
+/// # Panics
+/// Never for the numbers of a scenario.
+#[must_use]
+pub const fn io(handle: u32, generation: u64) -> IoId {
+    match Generation::new(generation) {
+        Some(generation) => (HandleId(handle), generation),
+        None => panic!("generations start at one"),
+    }
 }
 
-impl Shared<Loom> for Words {
+/// The reference to an IO.
+#[must_use]
+pub const fn reference(io: IoId) -> WaitRef {
+    WaitRef::new(TAG, io.0, io.1)
+}
+
+/// The result of a simulated IO: different for every IO.
+///
+/// # Panics
+/// Never for the numbers of a scenario.
+#[must_use]
+pub fn raw_of(io: IoId) -> RawResult {
+    RawResult(i32::try_from(u64::from(io.0.0) * 100 + io.1.get()).expect("small numbers"))
+}
+
+/// The handle data of an IO.
+#[must_use]
+pub fn data_of(io: IoId) -> u64 {
+    7000 + crate::mailbox::entry(io)
+}
+
+/// How large a pool is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Size {
+    /// How many slots.
+    pub slots: u32,
+    /// How many handles each slot has.
+    pub handles: u32,
+    /// How many lease words there are.
+    pub leases: u32,
+}
+
+impl Size {
+    /// One handle for each slot, no leases.
+    #[must_use]
+    pub const fn slots(slots: u32) -> Self {
+        Self { slots, handles: 1, leases: 0 }
+    }
+
+    /// The same with this many handles for each slot.
+    #[must_use]
+    pub const fn handles(self, handles: u32) -> Self {
+        Self { handles, ..self }
+    }
+
+    /// The same with this many leases.
+    #[must_use]
+    pub const fn leases(self, leases: u32) -> Self {
+        Self { leases, ..self }
+    }
+}
+
+/// The shared words.
+pub struct Words<R: Runtime> {
+    size: Size,
+    handles: Vec<Handle<R>>,
+    slots: Vec<Slot<R>>,
+    data: Vec<[R::Field; 1]>,
+    leases: Vec<R::Atomic64>,
+}
+
+impl<R: Runtime> Words<R> {
+    fn new(size: Size) -> Self {
+        use handfast_core::platform::Atomic64 as _;
+        let handles = 0..size.slots * size.handles;
+        Self {
+            size,
+            handles: handles.clone().map(|_| Handle::new()).collect(),
+            slots: (0..size.slots).map(|_| Slot::new()).collect(),
+            data: handles.map(|_| [R::Field::new(0)]).collect(),
+            leases: (0..size.leases).map(|_| R::Atomic64::new(0)).collect(),
+        }
+    }
+}
+
+impl<R: Runtime> Shared<R> for Words<R> {
     fn tag(&self) -> PoolTag {
         TAG
     }
 
     fn handle_count(&self) -> u32 {
-        u32::try_from(self.handles.len()).unwrap_or(u32::MAX)
+        self.size.slots * self.size.handles
     }
 
-    fn handle(&self, id: HandleId) -> Option<&Handle<Loom>> {
+    fn handle(&self, id: HandleId) -> Option<&Handle<R>> {
         self.handles.get(id.index())
     }
 
     fn owner(&self, id: HandleId) -> Option<ProcessSlot> {
-        self.handle(id).and(ProcessSlot::new(id.0))
+        self.handle(id)?;
+        ProcessSlot::new(id.0 / self.size.handles)
     }
 
     fn owned_by(&self, slot: ProcessSlot) -> Range<u32> {
-        let at = slot.get().min(self.handle_count());
-        at..(at + 1).min(self.handle_count())
+        let first = slot.get().min(self.size.slots) * self.size.handles;
+        first..(first + self.size.handles).min(self.handle_count())
     }
 
-    fn iovecs(&self, _id: HandleId) -> &[Iovec<Loom>] {
+    fn iovecs(&self, _id: HandleId) -> &[Iovec<R>] {
         &[]
     }
 
-    fn data(&self, id: HandleId) -> &[Payload] {
+    fn data(&self, id: HandleId) -> &[R::Field] {
         self.data.get(id.index()).map_or(&[], |data| data)
     }
 
-    fn slot(&self, slot: ProcessSlot) -> Option<&Slot<Loom>> {
+    fn slot(&self, slot: ProcessSlot) -> Option<&Slot<R>> {
         self.slots.get(slot.index())
     }
 
     fn lease_count(&self) -> u32 {
-        0
+        self.size.leases
     }
 
-    fn lease(&self, _index: u32) -> Option<&crate::loom_platform::Atomic> {
-        None
+    fn lease(&self, index: u32) -> Option<&R::Atomic64> {
+        self.leases.get(index as usize)
     }
 }
 
-/// The application: one callback, which leaves a mark at staging and at the completion.
-#[derive(Debug)]
-pub struct Effects {
-    staged: Payload,
-    effect: Payload,
-}
-
-impl Effects {
-    /// What somebody who knows that the IO is over sees of it.
-    #[track_caller]
-    pub fn seen(&self) -> u64 {
-        self.effect.get()
-    }
+/// The application: callbacks that check what they are shown, and the effect of each handle's IO.
+pub struct Effects<R: Runtime> {
+    staged: Vec<R::Field>,
+    effect: Vec<R::Field>,
+    /// How many stage callbacks refuse, from the first on.
+    refusals: u64,
 }
 
 /// The callback's id.
@@ -118,52 +190,89 @@ const CALLBACK: u8 = 3;
 /// The byte that it is registered with.
 const CALLBACK_DATA: u8 = 9;
 
-impl Callbacks<Loom> for Effects {
-    fn stage(&self, _id: CallbackId, io: &Io<'_, Loom>) -> Result<(), StageRefused> {
-        self.staged.set(io.request.length);
-        Ok(())
+impl<R: Runtime> Effects<R> {
+    fn new(handles: u32) -> Self {
+        let fields = || (0..handles).map(|_| R::Field::new(0)).collect();
+        Self { staged: fields(), effect: fields(), refusals: 0 }
     }
 
-    fn complete_shared(&self, id: CallbackId, io: &Io<'_, Loom>, prior: Outcome) -> Outcome {
-        witness::saw("shared callback");
-        assert_eq!(io.request, request(true), "S4: the completer sees another request");
-        assert_eq!((io.callback_data, io.repeat), (CALLBACK_DATA, false));
-        assert_eq!((io.raw, prior), (RAW, Outcome::from_raw(RAW)));
-        let staged = self.staged.get();
-        assert_eq!(staged, io.request.length, "S4: the completer does not see what staging did");
+    /// Who knows that this IO is over sees what its shared callback did, or what a later one's did.
+    ///
+    /// # Panics
+    /// If that is an older effect (S7).
+    #[track_caller]
+    pub fn assert_seen(&self, (id, generation): IoId) {
+        let seen = self.effect[id.index()].peek();
+        assert!(
+            seen >= generation.get(),
+            "S7: over, but the callback's effect is not seen: {seen}"
+        );
+    }
+}
+
+impl<R: Runtime> Callbacks<R> for Effects<R> {
+    fn stage(&self, _id: CallbackId, io: &Io<'_, R>) -> Result<(), StageRefused> {
+        self.staged[io.handle.index()].set(io.generation.get());
+        if io.generation.get() <= self.refusals { Err(StageRefused) } else { Ok(()) }
+    }
+
+    fn complete_shared(&self, id: CallbackId, io: &Io<'_, R>, prior: Outcome) -> Outcome {
+        let this = (io.handle, io.generation);
+        R::saw("shared callback");
+        assert_eq!(io.request, request(this, true), "S4: the completer sees another request");
+        assert_eq!(io.callback_data, CALLBACK_DATA, "S4: the completer sees another byte");
+        let staged = self.staged[io.handle.index()].get();
+        assert_eq!(staged, io.generation.get(), "S4: what staging did is not seen");
         let data = io.data.first().map_or(0, Field::get);
-        assert_eq!(data, DATA, "S4: the completer sees other handle data");
-        assert_eq!(self.effect.get(), 0, "S1: the shared callback ran twice");
-        self.effect.set(EFFECT);
-        Outcome::new(Status::Warning, id, 5, prior.result())
+        assert_eq!(data, data_of(this), "S4: the completer sees other handle data");
+        assert_eq!(prior, Outcome::from_raw(io.raw), "the first callback sees the raw result");
+        let before = self.effect[io.handle.index()].get();
+        let again = before == io.generation.get();
+        assert!(!again || io.repeat, "S1: the shared callback ran twice");
+        self.effect[io.handle.index()].set(io.generation.get());
+        if io.raw == raw_of(this) { warned(id, 5, prior) } else { prior }
     }
 
-    fn complete_local(&self, id: CallbackId, io: &Io<'_, Loom>, prior: Outcome) -> Outcome {
-        witness::saw("local callback");
-        assert_eq!(io.raw, RAW, "S7: the issuer sees another raw result");
-        Outcome::new(prior.status(), id, prior.error_data() + 1, prior.result())
+    fn complete_local(&self, id: CallbackId, _io: &Io<'_, R>, prior: Outcome) -> Outcome {
+        R::saw("local callback");
+        let error = prior.status() == Status::Error;
+        if error { prior } else { warned(id, prior.error_data() + 1, prior) }
     }
 }
 
-/// What the issuer's method is told at the end, callbacks or not (S14).
+fn warned(id: CallbackId, error_data: u32, prior: Outcome) -> Outcome {
+    Outcome::new(Status::Warning, id, error_data, prior.result())
+}
+
+/// What everybody but the issuer is told of an IO that went well.
 #[must_use]
-pub fn final_outcome(callbacks: bool) -> Outcome {
+pub fn shared_outcome(io: IoId, callbacks: bool) -> Outcome {
+    let plain = Outcome::from_raw(raw_of(io));
     match (callbacks, CallbackId::new(CALLBACK)) {
-        (true, Some(id)) => Outcome::new(Status::Warning, id, 6, RAW.0),
-        (true, None) | (false, _) => Outcome::from_raw(RAW),
+        (true, Some(id)) => warned(id, 5, plain),
+        (true, None) | (false, _) => plain,
     }
 }
 
-/// The request of every scenario, with the callback or without.
+/// What the issuer is told (S14): local after shared.
 #[must_use]
-pub fn request(callbacks: bool) -> Request {
+pub fn final_outcome(io: IoId, callbacks: bool) -> Outcome {
+    match (callbacks, CallbackId::new(CALLBACK)) {
+        (true, Some(id)) => warned(id, 6, Outcome::from_raw(raw_of(io))),
+        (true, None) | (false, _) => Outcome::from_raw(raw_of(io)),
+    }
+}
+
+/// The request of every scenario, with the callback or without. The offset tells the IOs apart.
+#[must_use]
+pub fn request(io: IoId, callbacks: bool) -> Request {
     let with = CallbackId::new(CALLBACK).and_then(|id| CallbackList::EMPTY.with(id, CALLBACK_DATA));
     Request {
         operation: Operation::Readv,
         flags: Flags::BUFFERED,
         target: TargetId::FILE,
         target_data: [11, 12, 13],
-        offset: 4096,
+        offset: io.1.get(),
         length: 512,
         iovecs: 0,
         data_len: 1,
@@ -171,112 +280,192 @@ pub fn request(callbacks: bool) -> Request {
     }
 }
 
-/// Everybody lives: no lock is ever free, and nothing has to be driven.
-#[derive(Debug)]
-pub struct Alive;
+/// The computer: who holds which slot lock, and what IO is under way.
+pub struct Kernel<R: Runtime> {
+    locks: Vec<R::Lock>,
+    /// The bytes of each handle's buffer: which IO has read into it last.
+    bytes: Vec<R::Field>,
+    /// From issuers to completers.
+    pub mailbox: Mailbox<R>,
+}
 
-impl SlotLocks for Alive {
-    fn try_lock(&self, _slot: ProcessSlot) -> bool {
-        false
+impl<R: Runtime> Kernel<R> {
+    fn new(size: Size) -> Self {
+        let locks = (0..size.slots).map(|_| R::Lock::new()).collect();
+        let bytes = (0..size.slots * size.handles).map(|_| R::Field::new(0)).collect();
+        Self { locks, bytes, mailbox: Mailbox::default() }
     }
 
-    fn unlock(&self, _slot: ProcessSlot) {}
+    /// Executes an IO: its bytes are there; the result.
+    pub fn execute(&self, (id, generation): IoId) -> RawResult {
+        self.bytes[id.index()].set(generation.get());
+        raw_of((id, generation))
+    }
 
-    fn is_free(&self, _slot: ProcessSlot) -> bool {
-        false
+    /// Who knows that this IO is over sees its bytes, or those of a later one.
+    ///
+    /// # Panics
+    /// If they are older (S7).
+    #[track_caller]
+    pub fn assert_seen(&self, (id, generation): IoId) {
+        let seen = self.bytes[id.index()].peek();
+        assert!(seen >= generation.get(), "S7: over, but its bytes are not seen: {seen}");
+    }
+
+    /// The lock of a slot, if there is such a slot.
+    #[must_use]
+    pub fn lock(&self, slot: ProcessSlot) -> Option<&R::Lock> {
+        self.locks.get(slot.index())
+    }
+
+    /// The process has died: nobody holds what it held.
+    pub fn at_death(&self, process: u32) {
+        self.locks.iter().for_each(|lock| lock.release_of(process));
     }
 }
 
-impl Drive for Alive {}
+impl<R: Runtime> SlotLocks for Kernel<R> {
+    fn try_lock(&self, slot: ProcessSlot) -> bool {
+        self.lock(slot).is_some_and(Lock::try_lock)
+    }
 
-/// Everything that the threads of one execution share.
-pub struct World {
-    words: Words,
-    alive: Alive,
-    /// The application's callbacks and their effect.
-    pub effects: Effects,
-    /// From the issuer to the completer.
-    pub mailbox: Mailbox,
+    fn unlock(&self, slot: ProcessSlot) {
+        if let Some(lock) = self.lock(slot) {
+            lock.unlock();
+        }
+    }
+
+    fn is_free(&self, slot: ProcessSlot) -> bool {
+        self.lock(slot).is_some_and(Lock::is_free)
+    }
+}
+
+impl<R: Runtime> Drive for Kernel<R> {}
+
+/// Everything that the actors of one execution share.
+pub struct World<R: Runtime, C: Callbacks<R> = Effects<R>> {
+    words: Words<R>,
+    /// The application's callbacks.
+    pub app: C,
+    /// The computer.
+    pub kernel: Kernel<R>,
 }
 
 /// The types of a scenario.
-#[derive(Debug)]
-pub struct Model;
+pub struct Model<R, C>(PhantomData<(R, C)>);
 
-impl Embed for Model {
-    type P = Loom;
-    type S = Words;
-    type C = Effects;
-    type D = Alive;
+impl<R: Runtime, C: Callbacks<R>> Embed for Model<R, C> {
+    type P = R;
+    type S = Words<R>;
+    type C = C;
+    type D = Kernel<R>;
 }
 
-impl World {
-    /// A pool with one handle, in slot 0, and two slots.
+impl<R: Runtime> World<R> {
+    /// A pool of this size with callbacks that check what they see.
     #[must_use]
-    pub fn new() -> Arc<Self> {
-        Arc::new(Self {
-            words: Words {
-                handles: vec![Handle::new()],
-                slots: vec![Slot::new(), Slot::new()],
-                data: vec![[Payload::new(0)]],
-            },
-            alive: Alive,
-            effects: Effects { staged: Payload::new(0), effect: Payload::new(0) },
-            mailbox: Mailbox::new(),
-        })
+    pub fn new(size: Size) -> Self {
+        Self::with(size, Effects::new(size.slots * size.handles))
+    }
+
+    /// The same, but the stage callbacks of the first generations refuse.
+    #[must_use]
+    pub fn refusing(size: Size, generations: u64) -> Self {
+        let mut world = Self::new(size);
+        world.app.refusals = generations;
+        world
+    }
+}
+
+impl<R: Runtime, C: Callbacks<R> + Send + 'static> World<R, C> {
+    /// A pool of this size with these callbacks.
+    #[must_use]
+    pub fn with(size: Size, app: C) -> Self {
+        Self { words: Words::new(size), app, kernel: Kernel::new(size) }
     }
 
     /// The view of the participant in this slot.
     #[must_use]
-    pub const fn context(&self, me: ProcessSlot) -> Context<'_, Model> {
-        Context { shared: &self.words, callbacks: &self.effects, drive: &self.alive, me }
+    pub const fn context(&self, me: ProcessSlot) -> Context<'_, Model<R, C>> {
+        Context { shared: &self.words, callbacks: &self.app, drive: &self.kernel, me }
     }
 
-    /// The issuer of slot 0, whose IOs run in place or are handed to the mailbox.
+    /// The issuer of a slot whose handles have never been used.
     #[must_use]
-    pub fn issuer(&self, how: How) -> Issuer<'_, Model, Simulated<'_>> {
-        let method = Simulated { world: self, how, retired: None };
-        Issuer::new(self.context(slot(0)), &[Generation::FIRST], method)
+    pub fn issuer(&self, me: ProcessSlot, how: How) -> SimulatedIssuer<'_, R, C> {
+        let generations = vec![Generation::FIRST; self.words.size.handles as usize];
+        self.issuer_at(me, how, &generations)
     }
 
-    /// What the issuer of an unused handle does before it gives the handle up; whoever learns of
-    /// the release sees it.
-    pub fn before_release(&self) {
-        self.effects.effect.set(EFFECT);
-    }
-
-    /// The reference to what the issuer has handed out.
+    /// The issuer of a slot whose handles are at these generations.
     #[must_use]
-    pub const fn reference(&self, handle: HandedOut) -> WaitRef {
-        WaitRef::new(TAG, handle.id, handle.generation)
+    pub fn issuer_at(
+        &self,
+        me: ProcessSlot,
+        how: How,
+        generations: &[Generation],
+    ) -> SimulatedIssuer<'_, R, C> {
+        let method = Simulated { kernel: &self.kernel, how, retired: BTreeMap::new() };
+        Issuer::new(self.context(me), generations, method)
+    }
+
+    /// Executes an IO and completes it, as the process in slot `me`; whether that was the completer.
+    ///
+    /// # Panics
+    /// If there is no such handle.
+    pub fn complete(&self, me: ProcessSlot, io: IoId) -> bool {
+        let raw = self.kernel.execute(io);
+        let completed = self.context(me).complete(io, raw, Role::Completer(me));
+        completed.expect("the handle exists")
+    }
+
+    /// Starts an actor of this world. See [`Runtime::spawn`].
+    pub fn spawn(
+        self: &Arc<Self>,
+        actor: Actor,
+        seed: u64,
+        body: impl Fn(&Arc<Self>) + Send + Sync + 'static,
+    ) -> R::Started {
+        let (world, kernel) = (Arc::clone(self), Arc::clone(self));
+        R::spawn(actor, seed, move || body(&world), move || kernel.kernel.at_death(actor.process))
     }
 }
 
+/// An issuer with a simulated method.
+pub type SimulatedIssuer<'w, R, C = Effects<R>> = Issuer<'w, Model<R, C>, Simulated<'w, R>>;
+
 /// Who executes the IOs of an issuer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum How {
     /// The issuer, in its submission.
     InPlace,
-    /// The thread that waits at the mailbox.
+    /// Whoever takes it from the mailbox.
     HandedOver,
 }
 
 /// The issuer's side of the simulated method.
-pub struct Simulated<'w> {
-    world: &'w World,
+pub struct Simulated<'w, R: Runtime> {
+    kernel: &'w Kernel<R>,
     how: How,
-    retired: Option<(Generation, Outcome)>,
+    retired: BTreeMap<u32, (Generation, Outcome)>,
 }
 
-impl Simulated<'_> {
-    /// The result that the protocol has delivered last, if it has.
-    #[must_use]
-    pub fn outcome(&self) -> Option<Outcome> {
-        self.retired.map(|(_, outcome)| outcome)
+impl<R: Runtime> Hash for Simulated<'_, R> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.how, &self.retired).hash(state);
     }
 }
 
-impl Submit for Simulated<'_> {
+impl<R: Runtime> Simulated<'_, R> {
+    /// The result that was delivered last for this handle.
+    #[must_use]
+    pub fn outcome(&self, handle: HandedOut) -> Option<Outcome> {
+        let (generation, outcome) = self.retired.get(&handle.id.0)?;
+        (*generation == handle.generation).then_some(*outcome)
+    }
+}
+
+impl<R: Runtime> Submit for Simulated<'_, R> {
     fn in_place(&self, _request: &Request) -> bool {
         self.how == How::InPlace
     }
@@ -285,22 +474,20 @@ impl Submit for Simulated<'_> {
         wanted
     }
 
-    fn submit(&mut self, ios: &[(HandleId, Generation)]) {
-        ios.iter().for_each(|io| self.world.mailbox.put(*io));
+    fn submit(&mut self, ios: &[IoId]) {
+        ios.iter().for_each(|io| self.kernel.mailbox.put(*io));
     }
 
-    fn execute(&mut self, _io: HandleId, asked: &Request) -> RawResult {
-        assert_eq!(*asked, request(false));
-        self.world.effects.effect.set(EFFECT);
-        RAW
+    fn execute(&mut self, id: HandleId, asked: &Request) -> RawResult {
+        self.kernel.execute(io(id.0, asked.offset))
     }
 
     fn is_outstanding(&self, _io: HandleId) -> bool {
-        true
+        self.how != How::InPlace
     }
 
-    fn retired(&mut self, _io: HandleId, generation: Generation, outcome: Outcome) {
-        let before = self.retired.replace((generation, outcome));
+    fn retired(&mut self, io: HandleId, generation: Generation, outcome: Outcome) {
+        let before = self.retired.insert(io.0, (generation, outcome));
         let later = before.is_none_or(|(earlier, _)| earlier < generation);
         assert!(later, "S15: the result was delivered twice");
     }

@@ -7,36 +7,38 @@
 
 use handfast_core::platform::{EventCount as _, Field as _};
 use handfast_core::site::Site;
-use handfast_model::loom_platform::{Count, Payload, WEAKEN};
-use handfast_model::scenario::{
-    every_execution, explore, foreign_reader, issuer_completer, issuer_waiter,
-};
+use handfast_model::explore;
+use handfast_model::mutant::WEAKEN;
+use handfast_model::runtime::loom::{Count, Payload};
+use handfast_model::scenario::foreign_reader::ForeignReader;
+use handfast_model::scenario::issuer_completer::IssuerCompleter;
+use handfast_model::scenario::issuer_waiter::{IssuerWaiter, Released};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
 #[test]
 fn issuer_completer() {
-    explore(&issuer_completer::SCENARIO);
+    explore::loom::<IssuerCompleter>(None);
 }
 
 #[test]
 fn issuer_waiter() {
-    explore(&issuer_waiter::SCENARIO);
+    explore::loom::<IssuerWaiter>(None);
 }
 
 #[test]
 fn issuer_waiter_released() {
-    explore(&issuer_waiter::RELEASED);
+    explore::loom::<Released>(None);
 }
 
 #[test]
 fn foreign_reader() {
-    explore(&foreign_reader::SCENARIO);
+    explore::loom::<ForeignReader>(None);
 }
 
 #[test]
 fn s7_issuer_completer_notices_a_relaxed_publish() {
-    assert_caught("issuer_completer", Site::Publish, &["S14: the issuer", "S7: the issuer"]);
+    assert_caught("issuer_completer", Site::Publish, &["S14: local", "S7: over", "race: "]);
 }
 
 #[test]
@@ -46,7 +48,7 @@ fn l4_issuer_waiter_notices_a_relaxed_ticket() {
 
 #[test]
 fn s7_issuer_waiter_released_notices_a_relaxed_release() {
-    assert_caught("issuer_waiter_released", Site::ReleaseHandle, &["S7: the waiter"]);
+    assert_caught("issuer_waiter_released", Site::ReleaseHandle, &["S7: over"]);
 }
 
 #[test]
@@ -88,7 +90,7 @@ fn text(output: &Output) -> String {
 /// one wakes it, and nothing else ends it.
 #[test]
 fn event_count_wakes_only_by_a_post() {
-    every_execution(|| {
+    explore::every_execution(|| {
         let shared = Arc::new((Count::new(), Payload::new(0)));
         let poster = loom::thread::spawn({
             let shared = shared.clone();
@@ -99,10 +101,10 @@ fn event_count_wakes_only_by_a_post() {
         });
         loop {
             let ticket = shared.0.ticket();
-            if shared.1.get() == 1 {
+            if shared.1.peek() == 1 {
                 break;
             }
-            let _look_again = shared.0.sleep(ticket, 0);
+            let _look_again = shared.0.sleep(ticket, 1);
         }
         assert!(poster.join().is_ok());
     });

@@ -1,6 +1,6 @@
 //! One issuer, one completer, one IO with a shared and a local callback and a word of handle data.
 //!
-//! | thread | does |
+//! | actor | does |
 //! |---|---|
 //! | issuer, slot 0 | acquire, set data, start, finish: sleeps until it is over, reclaims |
 //! | completer, slot 1 | takes the IO from the mailbox, completes it |
@@ -8,19 +8,23 @@
 //! Asserted: S1 (it wins exactly once, the callback runs exactly once), S2 (witness), S4 (the
 //! completer sees the frozen request and data), S5 (platform: nothing written after Publish), S7
 //! (the issuer sees the callback's effect), S14 (its result is local after shared).
-//! Fails by an assertion, or by loom's deadlock if the issuer is never woken. Checked by:
-//! `s7_issuer_completer_notices_a_relaxed_publish`. Not checked: a claim, a second completer.
+//! Fails by an assertion, or by a deadlock if the issuer is never woken. Not checked: a claim, a
+//! second completer.
 
-use super::{Scenario, actor};
-use crate::witness;
-use crate::world::{self, DATA, EFFECT, How, RAW, World, slot};
-use handfast_core::state::Role;
+use super::Scenario;
+use crate::runtime::{Actor, Runtime};
+use crate::world::{self, How, Size, World, io, slot};
+use std::sync::Arc;
 
-/// The scenario.
-pub const SCENARIO: Scenario = Scenario {
-    name: "issuer_completer",
-    body: execution,
-    reached: &[
+/// RC1, RC7, RC23: a completion against the issuer's wait and reclaim.
+#[derive(Debug)]
+pub struct IssuerCompleter;
+
+impl Scenario for IssuerCompleter {
+    const NAME: &'static str = "issuer_completer";
+    const COVERS: &'static [&'static str] =
+        &["RC1", "RC7", "RC23", "S1", "S2", "S4", "S5", "S7", "S14"];
+    const REACHED: &'static [&'static str] = &[
         "completed at a glance",
         "completed after a wait",
         "the mailbox was ahead of the word",
@@ -29,47 +33,41 @@ pub const SCENARIO: Scenario = Scenario {
         "slept",
         "woke a sleeper",
         "ticket was old",
-    ],
-};
+    ];
+    type World<R: Runtime> = World<R>;
 
-fn execution() {
-    let world = World::new();
-    let completer = actor({
-        let world = world.clone();
-        move || complete(&world)
-    });
-    let issuer = actor(move || issue(&world));
-    assert!(issuer.join().is_ok() && completer.join().is_ok());
+    fn world<R: Runtime>() -> World<R> {
+        World::new(Size::slots(2))
+    }
+
+    fn run<R: Runtime>(world: &Arc<World<R>>) {
+        let completer = world.spawn(Actor::new("completer", 1), 0, |world| complete(world));
+        let mut issuer = world.issuer(slot(0), How::HandedOver);
+        let handle = issuer.acquire(0).expect("a handle is free");
+        let this = (handle.id, handle.generation);
+        issuer.set_data(handle, &[world::data_of(this)]).expect("one word fits");
+        issuer.start(handle, &world::request(this, true), &[]).expect("it is handed out");
+        issuer.finish(handle).expect("it was started");
+        let outcome = issuer.method().outcome(handle);
+        assert_eq!(outcome, Some(world::final_outcome(this, true)), "S14: local after shared");
+        world.app.assert_seen(this);
+        assert!(issuer.book().is_pristine() && issuer.book().check());
+        R::join(completer);
+    }
 }
 
-fn issue(world: &World) {
-    let mut issuer = world.issuer(How::HandedOver);
-    let handle = issuer.acquire(0).expect("a handle is free");
-    issuer.set_data(handle, &[DATA]).expect("one word fits");
-    issuer.start(handle, &world::request(true), &[]).expect("it is handed out");
-    issuer.finish(handle).expect("it was started");
-    assert_eq!(
-        issuer.method().outcome(),
-        Some(world::final_outcome(true)),
-        "S14: the issuer's result is not local after shared callbacks"
-    );
-    assert_eq!(world.effects.seen(), EFFECT, "S7: the issuer does not see the effect");
-    assert!(issuer.book().is_pristine() && issuer.book().check());
-}
-
-fn complete(world: &World) {
-    let context = world.context(slot(1));
-    let complete =
-        |io| context.complete(io, RAW, Role::Completer(slot(1))).expect("the handle exists");
+fn complete<R: Runtime>(world: &World<R>) {
     // Without the queue's ordering the look before the exchange may find an older word, and then
     // nothing happens.
-    match world.mailbox.glance() {
-        Some(io) if complete(io) => witness::saw("completed at a glance"),
-        glance => {
+    let glance = world.kernel.mailbox.glance();
+    match glance {
+        Some(seen) if world.complete(slot(1), seen) => R::saw("completed at a glance"),
+        Some(_) | None => {
             let ahead = glance.is_some();
-            witness::saw(if ahead { "the mailbox was ahead of the word" } else { "came early" });
-            assert!(complete(world.mailbox.wait()), "S1: nobody else completes it");
-            witness::saw("completed after a wait");
+            R::saw(if ahead { "the mailbox was ahead of the word" } else { "came early" });
+            assert_eq!(world.kernel.mailbox.wait(), Some(io(0, 1)));
+            assert!(world.complete(slot(1), io(0, 1)), "S1: nobody else completes it");
+            R::saw("completed after a wait");
         }
     }
 }

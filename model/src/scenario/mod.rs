@@ -1,99 +1,130 @@
-//! Scenarios: each is a few threads on the shipped protocol, run through all of their executions.
+//! Scenarios: each is a few actors on the shipped protocol, written once for every runtime.
 //!
-//! | scenario | threads | asserts |
+//! | scenario | actors | asserts |
 //! |---|---|---|
 //! | [`issuer_completer`] | issuer, completer | S1, S2, S4, S5, S7, S14 |
 //! | [`issuer_waiter`] | issuer, waiter | S2, S7, S10, L4 |
 //! | [`foreign_reader`] | issuer, completer, reader | S2, S9 |
 //!
-//! There is no bound: [`explore`] switches every limit of loom off, so a run that returns was
-//! exhaustive. It fails if an outcome that the scenario names was not reached in any execution, or
-//! if the count of executions is not the pinned one (see [`crate::pins`]).
-//! Checked by: the mutants in `model/tests/scenarios.rs`. Not checked: three threads that
-//! block.
+//! Its [`Scenario::run`] is the main actor's body, which starts the others. What it does is
+//! determined by what it sees through the runtime, nothing else, so that a search can run it again.
+//! Checked by: the mutants (see `model/COVERAGE.md`).
 
 pub mod foreign_reader;
 pub mod issuer_completer;
 pub mod issuer_waiter;
 
-use crate::{loom_platform, pins, witness};
-use loom::thread::JoinHandle;
-use std::cell::Cell;
-use std::time::Instant;
+use crate::explore;
+use crate::runtime::Runtime;
+use std::sync::Arc;
 
-/// A scenario: what each execution does, and what has to be seen in at least one of them.
-#[derive(Clone, Copy, Debug)]
-pub struct Scenario {
+/// A scenario.
+pub trait Scenario: 'static {
     /// Its name, also in `pins.txt`.
+    const NAME: &'static str;
+    /// The races, invariants and properties that it is about, by their ids.
+    const COVERS: &'static [&'static str];
+    /// Outcomes of which each must be reached in some execution.
+    const REACHED: &'static [&'static str];
+    /// How many variants loom explores one after the other: the values of [`Runtime::choose`], and
+    /// the places at which a mortal actor dies (0: it does not).
+    const VARIANTS: usize = 1;
+    /// In which tools it runs, and how far.
+    const PLAN: Plan = Plan::LOOM;
+    /// The shared words, application and computer.
+    type World<R: Runtime>: Send + Sync + 'static;
+
+    /// A new world; no actor runs yet.
+    fn world<R: Runtime>() -> Self::World<R>;
+
+    /// The main actor, a thread of process 0.
+    fn run<R: Runtime>(world: &Arc<Self::World<R>>);
+}
+
+/// In which tools a scenario runs, and how far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Plan {
+    /// Under loom, with this bound at the quick level and at the wide one.
+    pub loom: Option<[Bound; 2]>,
+    /// Under shuttle, this many schedules at the quick level and at the wide one.
+    pub shuttle: Option<[u32; 2]>,
+    /// In the explicit search.
+    pub search: Option<Reach>,
+}
+
+/// How many preemptions loom makes in one execution: none is the exhaustive run.
+pub type Bound = Option<usize>;
+
+/// How far a search goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reach {
+    /// At most this many processes die.
+    pub deaths: u8,
+    /// At most this many sleeps end for no reason.
+    pub spurious: u8,
+    /// Only at the wide level.
+    pub wide_only: bool,
+}
+
+impl Reach {
+    /// Everybody lives, no wake-up without a reason.
+    pub const ALIVE: Self = Self { deaths: 0, spurious: 0, wide_only: false };
+}
+
+impl Plan {
+    /// Nowhere.
+    pub const NONE: Self = Self { loom: None, shuttle: None, search: None };
+    /// Exhaustively under loom at every level, and in the search.
+    pub const LOOM: Self = Self::NONE.loom([None, None]).search(Reach::ALIVE);
+
+    /// The same, under loom with these bounds at the quick and at the wide level.
+    #[must_use]
+    pub const fn loom(self, bounds: [Bound; 2]) -> Self {
+        Self { loom: Some(bounds), ..self }
+    }
+
+    /// The same, under shuttle for these many schedules at the quick and at the wide level.
+    #[must_use]
+    pub const fn shuttle(self, schedules: [u32; 2]) -> Self {
+        Self { shuttle: Some(schedules), ..self }
+    }
+
+    /// The same, searched this far.
+    #[must_use]
+    pub const fn search(self, reach: Reach) -> Self {
+        Self { search: Some(reach), ..self }
+    }
+}
+
+/// A scenario as a row of the list, so that programs can find it by its name.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// [`Scenario::NAME`].
     pub name: &'static str,
-    /// One execution.
-    pub body: fn(),
-    /// Outcomes of which each must be reached.
-    pub reached: &'static [&'static str],
+    /// [`Scenario::COVERS`].
+    pub covers: &'static [&'static str],
+    /// [`Scenario::PLAN`].
+    pub plan: Plan,
+    /// Runs it under loom with this bound.
+    pub loom: fn(Bound),
 }
 
-/// More branch points than any execution of a scenario has; loom panics above it.
-const MAX_BRANCHES: usize = 10_000;
-
-thread_local! {
-    static EXECUTIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-/// Runs every execution of a scenario, prints what was done, and compares with the pin.
-///
-/// # Panics
-/// In the execution that breaks an assertion; at the end if an outcome was never reached or the
-/// count is not the pinned one.
-pub fn explore(scenario: &Scenario) {
-    let started = Instant::now();
-    EXECUTIONS.set(0);
-    let _of_an_earlier_scenario = witness::take_seen();
-    let body = scenario.body;
-    unlimited().check(move || {
-        EXECUTIONS.set(EXECUTIONS.get() + 1);
-        witness::start();
-        body();
-        witness::judge();
-    });
-    let (executions, seen) = (EXECUTIONS.get(), witness::take_seen());
-    let name = scenario.name;
-    println!(
-        "scenario {name}: bound none (exhaustive), {executions} executions, {:.2} s; seen {seen:?}",
-        started.elapsed().as_secs_f64()
-    );
-    for what in scenario.reached {
-        assert!(seen.contains_key(what), "scenario {name} never reached: {what}");
-    }
-    match loom_platform::weakened() {
-        None => pins::check(name, executions),
-        Some(site) => println!("mutant {} survives {name}", site.name()),
+impl Entry {
+    const fn of<S: Scenario>() -> Self {
+        Self { name: S::NAME, covers: S::COVERS, plan: S::PLAN, loom: explore::loom::<S> }
     }
 }
 
-/// Runs every execution of a body, without a bound, a name or a pin.
-pub fn every_execution(body: fn()) {
-    unlimited().check(body);
-}
+/// All scenarios.
+pub const ALL: &[Entry] = &[
+    Entry::of::<issuer_completer::IssuerCompleter>(),
+    Entry::of::<issuer_waiter::IssuerWaiter>(),
+    Entry::of::<issuer_waiter::Released>(),
+    Entry::of::<foreign_reader::ForeignReader>(),
+];
 
-/// loom's own stack is too small for the protocol's frames without optimisation.
-const STACK_SIZE: usize = 0x1_0000;
-
-/// Starts a thread of a scenario.
-fn actor(body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
-    let builder = loom::thread::Builder::new().stack_size(STACK_SIZE);
-    builder.spawn(body).expect("loom has threads left")
-}
-
-/// A run that stops at a limit returns as if it had passed, so there is none, whatever the
-/// environment says.
-fn unlimited() -> loom::model::Builder {
-    let mut builder = loom::model::Builder::new();
-    builder.max_threads = loom::MAX_THREADS;
-    builder.max_branches = MAX_BRANCHES;
-    builder.max_permutations = None;
-    builder.max_duration = None;
-    builder.preemption_bound = None;
-    builder.checkpoint_file = None;
-    builder.expect_explicit_explore = false;
-    builder
+/// The scenario of this name.
+#[must_use]
+pub fn named(name: &str) -> Option<Entry> {
+    ALL.iter().copied().find(|entry| entry.name == name)
 }

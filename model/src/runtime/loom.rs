@@ -1,0 +1,411 @@
+//! [`Platform`] and [`Runtime`] over loom: every access is a branch point, every load sees any value
+//! it legally may.
+//!
+//! | type | what it is |
+//! |---|---|
+//! | [`Atomic`] | a loom atomic with the site's ordering, or Relaxed if the site is the mutant |
+//! | [`Payload`] | a relaxed loom atomic that knows its newest value: a read by right of any other is a race |
+//! | [`Count`] | a loom atomic and a list of parked threads |
+//! | [`Mail`] | a loom atomic that orders, and a list of entries beside it |
+//! | [`SlotLock`] | a loom atomic that orders nothing |
+//!
+//! The event count is faithful to a futex. The comparison is a compare-exchange that always fails,
+//! which reads the newest value and orders nothing; between it and the falling asleep there is no
+//! branch point, nor is there one between a post's addition and its wake-ups, so compare-and-block
+//! is atomic against the waker. A sleep ends by a post only, or at once if its time is zero: no slice
+//! is ever over, nothing wakes spuriously, and a lost wake-up is loom's deadlock.
+//!
+//! Invariant asserted here, for every scenario: S5, a completer's last write is its Publish.
+//! Checked by: `event_count_wakes_only_by_a_post` and the mutants.
+//! Not checked: memory that a wake-up orders on Linux only by accident (loom's unpark orders too).
+
+#![expect(clippy::disallowed_types, reason = "a platform passes the sites' orderings on")]
+
+use super::{Actor, Lock, MAIN, Queue, Runtime};
+use crate::{mutant, witness};
+use handfast_core::platform::{Atomic64, Change, EventCount, Field, Platform, Slept};
+use handfast_core::site::Site;
+use handfast_core::state::Event;
+use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use loom::thread::{self, JoinHandle, Thread};
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::AtomicU64 as OutsideU64;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+fn ordering(site: Site) -> Ordering {
+    if mutant::weakened() == Some(site) { Ordering::Relaxed } else { site.ordering() }
+}
+
+loom::thread_local! {
+    static IN_CALLBACK: Cell<bool> = Cell::new(false);
+    /// This thread has published; until its next access to a word it has nothing to write (S5).
+    static PUBLISHED: Cell<bool> = Cell::new(false);
+    static ACTOR: Cell<Actor> = Cell::new(MAIN);
+    /// How many more accesses this actor survives, if it is to die.
+    static LIVES: Cell<Option<usize>> = Cell::new(None);
+}
+
+std::thread_local! {
+    /// The variant that is being explored; see [`Runtime::choose`].
+    static VARIANT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Chooses the variant of the executions that follow on this thread.
+pub(crate) fn set_variant(variant: usize) {
+    VARIANT.set(variant);
+}
+
+/// What a dying actor unwinds with.
+struct Killed;
+
+/// Before every access that others can see: the place where an actor may die.
+#[track_caller]
+fn step() {
+    PUBLISHED.with(|published| published.set(false));
+    mortal_step();
+}
+
+fn mortal_step() {
+    match LIVES.with(Cell::get) {
+        Some(0) => {
+            LIVES.with(|lives| lives.set(None));
+            witness::saw("died");
+            resume_unwind(Box::new(Killed));
+        }
+        Some(left) => LIVES.with(|lives| lives.set(Some(left - 1))),
+        None => {}
+    }
+}
+
+/// A state word, slot word or lease word.
+#[derive(Debug)]
+pub struct Atomic(AtomicU64);
+
+impl Atomic64 for Atomic {
+    #[track_caller]
+    fn new(value: u64) -> Self {
+        Self(AtomicU64::new(value))
+    }
+
+    #[track_caller]
+    fn load(&self, site: Site) -> u64 {
+        step();
+        self.0.load(ordering(site))
+    }
+
+    #[track_caller]
+    fn store(&self, site: Site, value: u64) {
+        step();
+        self.0.store(value, ordering(site));
+    }
+
+    #[track_caller]
+    fn swap(&self, site: Site, value: u64) -> u64 {
+        step();
+        self.0.swap(value, ordering(site))
+    }
+
+    #[track_caller]
+    fn add(&self, site: Site, delta: u64) -> u64 {
+        step();
+        self.0.fetch_add(delta, ordering(site))
+    }
+
+    #[track_caller]
+    fn or(&self, site: Site, bits: u64) -> u64 {
+        step();
+        self.0.fetch_or(bits, ordering(site))
+    }
+
+    #[track_caller]
+    fn and(&self, site: Site, bits: u64) -> u64 {
+        step();
+        self.0.fetch_and(bits, ordering(site))
+    }
+
+    #[track_caller]
+    fn compare_exchange(&self, site: Site, current: u64, new: u64) -> Result<u64, u64> {
+        step();
+        self.0.compare_exchange(current, new, ordering(site), Ordering::Relaxed)
+    }
+}
+
+/// A word of payload. Relaxed, so that every value that a reader must not see is one that it can
+/// see unless the protocol orders it. A read by right that does not see the newest value is a race;
+/// what a peek sees is judged by the scenario.
+#[derive(Debug)]
+pub struct Payload {
+    value: AtomicU64,
+    /// Not part of the model: written in the same step as `value`.
+    newest: OutsideU64,
+}
+
+impl Field for Payload {
+    #[track_caller]
+    fn new(value: u64) -> Self {
+        Self { value: AtomicU64::new(value), newest: OutsideU64::new(value) }
+    }
+
+    #[track_caller]
+    fn get(&self) -> u64 {
+        let (value, newest) = (self.peek(), self.newest.load(Ordering::Relaxed));
+        assert!(
+            value == newest,
+            "race: a field read by right held {newest}, the reader saw {value}"
+        );
+        value
+    }
+
+    #[track_caller]
+    fn set(&self, value: u64) {
+        let published = PUBLISHED.with(Cell::get);
+        assert!(!published, "S5: a completer wrote to the handle after its Publish");
+        mortal_step();
+        self.value.store(value, Ordering::Relaxed);
+        self.newest.store(value, Ordering::Relaxed);
+    }
+
+    #[track_caller]
+    fn peek(&self) -> u64 {
+        self.value.load(Ordering::Relaxed)
+    }
+}
+
+/// An event count whose sleeps end by a post only.
+#[derive(Debug)]
+pub struct Count {
+    count: AtomicU32,
+    /// Not part of the model: it is changed in the same step as `count`, or right after the
+    /// comparison with it, so no other thread of the model can see it in between.
+    sleepers: Mutex<Vec<Thread>>,
+}
+
+/// No count of a scenario gets here, so the compare-exchange of a sleep always fails.
+const NEVER: u32 = u32::MAX;
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl EventCount for Count {
+    #[track_caller]
+    fn new() -> Self {
+        Self { count: AtomicU32::new(0), sleepers: Mutex::new(Vec::new()) }
+    }
+
+    #[track_caller]
+    fn ticket(&self) -> u32 {
+        step();
+        self.count.load(ordering(Site::CountTicket))
+    }
+
+    #[track_caller]
+    fn sleep(&self, ticket: u32, slice_ns: u64) -> Slept {
+        step();
+        if slice_ns == 0 {
+            return Slept::SliceOver;
+        }
+        let newest =
+            self.count.compare_exchange(NEVER, NEVER, Ordering::Relaxed, Ordering::Relaxed);
+        if newest == Err(ticket) {
+            locked(&self.sleepers).push(thread::current());
+            witness::saw("slept");
+            thread::park();
+        } else {
+            witness::saw("ticket was old");
+        }
+        Slept::LookAgain
+    }
+
+    #[track_caller]
+    fn post(&self) {
+        step();
+        self.count.fetch_add(1, ordering(Site::CountPost));
+        let woken = std::mem::take(&mut *locked(&self.sleepers));
+        witness::saw(if woken.is_empty() { "posted to nobody" } else { "woke a sleeper" });
+        woken.iter().for_each(Thread::unpark);
+    }
+}
+
+/// A queue: an addition that orders is the branch point of each access, and what it stands for is
+/// changed in the same step.
+#[derive(Debug)]
+pub struct Mail {
+    turn: AtomicU32,
+    entries: Mutex<VecDeque<u64>>,
+    sleepers: Mutex<Vec<Thread>>,
+}
+
+impl Queue for Mail {
+    fn new() -> Self {
+        let (entries, sleepers) = (Mutex::new(VecDeque::new()), Mutex::new(Vec::new()));
+        Self { turn: AtomicU32::new(0), entries, sleepers }
+    }
+
+    fn push(&self, entry: u64) {
+        step();
+        self.turn.fetch_add(1, Ordering::AcqRel);
+        locked(&self.entries).push_back(entry);
+        let woken = std::mem::take(&mut *locked(&self.sleepers));
+        woken.iter().for_each(Thread::unpark);
+    }
+
+    fn pop(&self) -> u64 {
+        loop {
+            if let Some(entry) = self.try_pop() {
+                return entry;
+            }
+            locked(&self.sleepers).push(thread::current());
+            thread::park();
+        }
+    }
+
+    fn try_pop(&self) -> Option<u64> {
+        step();
+        self.turn.fetch_add(0, Ordering::AcqRel);
+        locked(&self.entries).pop_front()
+    }
+}
+
+/// A slot lock. Its accesses are additions of nothing where they only read, because these read the
+/// newest value.
+#[derive(Debug)]
+pub struct SlotLock {
+    /// Zero, or one more than the process.
+    holder: AtomicU32,
+    sleepers: Mutex<Vec<Thread>>,
+}
+
+impl SlotLock {
+    fn holder(&self) -> u32 {
+        self.holder.fetch_add(0, Ordering::Relaxed)
+    }
+
+    fn release(&self) {
+        self.holder.store(0, Ordering::Relaxed);
+        let woken = std::mem::take(&mut *locked(&self.sleepers));
+        woken.iter().for_each(Thread::unpark);
+    }
+}
+
+impl Lock for SlotLock {
+    fn new() -> Self {
+        Self { holder: AtomicU32::new(0), sleepers: Mutex::new(Vec::new()) }
+    }
+
+    fn try_lock(&self) -> bool {
+        step();
+        let mine = Loom::actor().process + 1;
+        self.holder.compare_exchange(0, mine, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    fn unlock(&self) {
+        step();
+        self.release();
+    }
+
+    fn is_free(&self) -> bool {
+        step();
+        self.holder() == 0
+    }
+
+    fn until_free(&self) {
+        while self.holder() != 0 {
+            locked(&self.sleepers).push(thread::current());
+            thread::park();
+        }
+    }
+
+    fn release_of(&self, process: u32) {
+        if self.holder() == process + 1 {
+            self.release();
+        }
+    }
+}
+
+/// loom as a platform.
+#[derive(Debug)]
+pub struct Loom;
+
+impl Platform for Loom {
+    type Atomic64 = Atomic;
+    type Field = Payload;
+    type EventCount = Count;
+
+    #[track_caller]
+    fn fence(site: Site) {
+        if mutant::weakened() != Some(site) {
+            fence(site.ordering());
+        }
+    }
+
+    fn now_ns() -> u64 {
+        0
+    }
+
+    fn pause() {
+        thread::yield_now();
+    }
+
+    fn set_in_callback(inside: bool) -> bool {
+        IN_CALLBACK.with(|mark| mark.replace(inside))
+    }
+
+    fn in_callback() -> bool {
+        IN_CALLBACK.with(Cell::get)
+    }
+
+    fn changed(change: Change) {
+        if matches!(change.event, Event::Publish) {
+            PUBLISHED.with(|published| published.set(true));
+        }
+        witness::changed(Self::actor(), change);
+    }
+}
+
+/// loom's own stack is too small for the protocol's frames without optimisation.
+const STACK_SIZE: usize = 0x1_0000;
+
+impl Runtime for Loom {
+    const NAME: &'static str = "loom";
+    type Started = JoinHandle<()>;
+    type Queue = Mail;
+    type Lock = SlotLock;
+
+    fn spawn(
+        actor: Actor,
+        _seed: u64,
+        body: impl Fn() + Send + Sync + 'static,
+        at_death: impl Fn() + Send + Sync + 'static,
+    ) -> Self::Started {
+        let variant = VARIANT.get();
+        let builder = thread::Builder::new().stack_size(STACK_SIZE).name(actor.name.to_owned());
+        let started = builder.spawn(move || {
+            ACTOR.with(|current| current.set(actor));
+            let lives = (actor.mortal && variant > 0).then(|| variant - 1);
+            LIVES.with(|left| left.set(lives));
+            if let Err(reason) = catch_unwind(AssertUnwindSafe(&body)) {
+                if !reason.is::<Killed>() {
+                    resume_unwind(reason);
+                }
+                at_death();
+            }
+            LIVES.with(|left| left.set(None));
+        });
+        started.expect("loom has threads left")
+    }
+
+    fn join(started: Self::Started) {
+        assert!(started.join().is_ok());
+    }
+
+    fn choose(options: usize) -> usize {
+        VARIANT.get() % options
+    }
+
+    fn actor() -> Actor {
+        ACTOR.with(Cell::get)
+    }
+}
