@@ -10,7 +10,7 @@
 //! | [`mailbox`] | its own queue: the simulated method's |
 //! | [`world`] | builds shared words, callbacks and a simulated method |
 //! | [`scenario`] | entry points of `handfast_core::protocol` only |
-//! | [`explore`] | runs a scenario through its executions |
+//! | [`explore`], [`search`] | run a scenario through its executions, its states |
 //! | [`pins`] | `pins.txt`: how many executions each scenario has |
 //!
 //! How it fails: an assertion inside the execution that breaks it, or a deadlock for a
@@ -27,5 +27,6 @@ pub mod mutant;
 pub mod pins;
 pub mod runtime;
 pub mod scenario;
+pub mod search;
 pub mod witness;
 pub mod world;

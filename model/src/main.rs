@@ -1,7 +1,7 @@
 //! Runs one scenario in one tool: `cargo run --release -p handfast-model -- loom issuer_waiter`.
 
 use clap::{Parser, Subcommand};
-use handfast_model::scenario::{self, Entry};
+use handfast_model::scenario::{self, Entry, Reach};
 use std::process::ExitCode;
 
 /// handfast's protocol under model checkers.
@@ -24,6 +24,17 @@ enum Command {
         #[arg(long)]
         preemptions: Option<usize>,
     },
+    /// Search a scenario: every state, deaths, liveness
+    Search {
+        /// The scenario's name
+        scenario: String,
+        /// At most this many processes die
+        #[arg(long, default_value_t = 0)]
+        deaths: u8,
+        /// At most this many sleeps end for no reason
+        #[arg(long, default_value_t = 0)]
+        spurious: u8,
+    },
 }
 
 fn main() -> ExitCode {
@@ -32,6 +43,10 @@ fn main() -> ExitCode {
         Command::Loom { scenario, preemptions } => {
             let Some(entry) = find(&scenario) else { return ExitCode::from(2) };
             (entry.loom)(preemptions);
+        }
+        Command::Search { scenario, deaths, spurious } => {
+            let Some(entry) = find(&scenario) else { return ExitCode::from(2) };
+            (entry.search)(Reach { deaths, spurious, ..Reach::ALIVE });
         }
     }
     ExitCode::SUCCESS

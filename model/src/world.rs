@@ -84,8 +84,10 @@ pub fn data_of(io: IoId) -> u64 {
 pub struct Size {
     /// How many slots.
     pub slots: u32,
-    /// How many handles each slot has.
+    /// How many handles each slot has that has any.
     pub handles: u32,
+    /// How many slots have handles, from the first on.
+    pub owners: u32,
     /// How many lease words there are.
     pub leases: u32,
 }
@@ -94,7 +96,17 @@ impl Size {
     /// One handle for each slot, no leases.
     #[must_use]
     pub const fn slots(slots: u32) -> Self {
-        Self { slots, handles: 1, leases: 0 }
+        Self { slots, handles: 1, owners: slots, leases: 0 }
+    }
+
+    /// The same, but only so many slots have handles: the processes of the others issue nothing.
+    #[must_use]
+    pub const fn owners(self, owners: u32) -> Self {
+        Self { owners, ..self }
+    }
+
+    const fn all_handles(self) -> u32 {
+        self.owners * self.handles
     }
 
     /// The same with this many handles for each slot.
@@ -122,7 +134,7 @@ pub struct Words<R: Runtime> {
 impl<R: Runtime> Words<R> {
     fn new(size: Size) -> Self {
         use handfast_core::platform::Atomic64 as _;
-        let handles = 0..size.slots * size.handles;
+        let handles = 0..size.all_handles();
         Self {
             size,
             handles: handles.clone().map(|_| Handle::new()).collect(),
@@ -139,7 +151,7 @@ impl<R: Runtime> Shared<R> for Words<R> {
     }
 
     fn handle_count(&self) -> u32 {
-        self.size.slots * self.size.handles
+        self.size.all_handles()
     }
 
     fn handle(&self, id: HandleId) -> Option<&Handle<R>> {
@@ -152,7 +164,7 @@ impl<R: Runtime> Shared<R> for Words<R> {
     }
 
     fn owned_by(&self, slot: ProcessSlot) -> Range<u32> {
-        let first = slot.get().min(self.size.slots) * self.size.handles;
+        let first = slot.get().min(self.size.owners) * self.size.handles;
         first..(first + self.size.handles).min(self.handle_count())
     }
 
@@ -196,13 +208,19 @@ impl<R: Runtime> Effects<R> {
         Self { staged: fields(), effect: fields(), refusals: 0 }
     }
 
+    /// The IO of this handle whose stage callback ran last, if anybody can see that.
+    pub fn published(&self, handle: u32) -> Option<IoId> {
+        let generation = R::glimpse(&self.staged[handle as usize]);
+        (generation > 0).then(|| io(handle, generation))
+    }
+
     /// Who knows that this IO is over sees what its shared callback did, or what a later one's did.
     ///
     /// # Panics
     /// If that is an older effect (S7).
     #[track_caller]
     pub fn assert_seen(&self, (id, generation): IoId) {
-        let seen = self.effect[id.index()].peek();
+        let seen = R::glimpse(&self.effect[id.index()]);
         assert!(
             seen >= generation.get(),
             "S7: over, but the callback's effect is not seen: {seen}"
@@ -221,8 +239,11 @@ impl<R: Runtime> Callbacks<R> for Effects<R> {
         R::saw("shared callback");
         assert_eq!(io.request, request(this, true), "S4: the completer sees another request");
         assert_eq!(io.callback_data, CALLBACK_DATA, "S4: the completer sees another byte");
-        let staged = self.staged[io.handle.index()].get();
-        assert_eq!(staged, io.generation.get(), "S4: what staging did is not seen");
+        if io.raw == raw_of(this) {
+            // Otherwise it may have ended before its stage callback ran.
+            let staged = self.staged[io.handle.index()].get();
+            assert_eq!(staged, io.generation.get(), "S4: what staging did is not seen");
+        }
         let data = io.data.first().map_or(0, Field::get);
         assert_eq!(data, data_of(this), "S4: the completer sees other handle data");
         assert_eq!(prior, Outcome::from_raw(io.raw), "the first callback sees the raw result");
@@ -292,7 +313,7 @@ pub struct Kernel<R: Runtime> {
 impl<R: Runtime> Kernel<R> {
     fn new(size: Size) -> Self {
         let locks = (0..size.slots).map(|_| R::Lock::new()).collect();
-        let bytes = (0..size.slots * size.handles).map(|_| R::Field::new(0)).collect();
+        let bytes = (0..size.all_handles()).map(|_| R::Field::new(0)).collect();
         Self { locks, bytes, mailbox: Mailbox::default() }
     }
 
@@ -308,7 +329,7 @@ impl<R: Runtime> Kernel<R> {
     /// If they are older (S7).
     #[track_caller]
     pub fn assert_seen(&self, (id, generation): IoId) {
-        let seen = self.bytes[id.index()].peek();
+        let seen = R::glimpse(&self.bytes[id.index()]);
         assert!(seen >= generation.get(), "S7: over, but its bytes are not seen: {seen}");
     }
 
@@ -365,7 +386,7 @@ impl<R: Runtime> World<R> {
     /// A pool of this size with callbacks that check what they see.
     #[must_use]
     pub fn new(size: Size) -> Self {
-        Self::with(size, Effects::new(size.slots * size.handles))
+        Self::with(size, Effects::new(size.all_handles()))
     }
 
     /// The same, but the stage callbacks of the first generations refuse.
@@ -407,6 +428,51 @@ impl<R: Runtime, C: Callbacks<R> + Send + 'static> World<R, C> {
     ) -> SimulatedIssuer<'_, R, C> {
         let method = Simulated { kernel: &self.kernel, how, retired: BTreeMap::new() };
         Issuer::new(self.context(me), generations, method)
+    }
+
+    /// Attaches the calling process at its slot; `None` if the slot's lock is taken or its last owner
+    /// cannot be recovered now.
+    ///
+    /// # Panics
+    /// If a free slot is not pristine (S19).
+    pub fn attach(&self, me: ProcessSlot, how: How) -> Option<SimulatedIssuer<'_, R, C>> {
+        if !self.kernel.try_lock(me) {
+            return None;
+        }
+        let attached = self.context(me).attach(me.get() + 1).expect("S19: the slot is pristine");
+        if attached.is_none() {
+            self.kernel.unlock(me);
+        }
+        Some(self.issuer_at(me, how, &attached?.generations))
+    }
+
+    /// Ends an attachment.
+    ///
+    /// # Panics
+    /// If the slot is not pristine then (S19).
+    pub fn detach(&self, mut issuer: SimulatedIssuer<'_, R, C>) {
+        issuer.detach().expect("S19: everything is idle after a detach");
+        self.kernel.unlock(issuer.context().me);
+    }
+
+    /// What an issuer's future depends on, when it is between two calls of the protocol: where it is in
+    /// its program (the caller's line), its own variables, and its private lists.
+    #[track_caller]
+    pub fn settle(own: impl Hash, issuer: &SimulatedIssuer<'_, R, C>) {
+        let line = std::panic::Location::caller().line();
+        R::settled(0, &(line, own, issuer.book(), issuer.batch_depth(), issuer.method()));
+    }
+
+    /// No word holds what no correct pool can hold; a free slot has idle handles (S19).
+    ///
+    /// # Panics
+    /// If one does.
+    pub fn assert_well_formed(&self) {
+        let context = self.context(slot(0));
+        for id in 0..self.words.handle_count() {
+            let view = context.view(HandleId(id)).expect("there is such a handle");
+            assert!(view.word.is_well_formed(), "S2: {:?} is no word of a handle", view.word);
+        }
     }
 
     /// Executes an IO and completes it, as the process in slot `me`; whether that was the completer.

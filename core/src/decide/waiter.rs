@@ -184,6 +184,8 @@ impl Waiter {
     #[inline(always)]
     const fn restart(&mut self) -> Action {
         self.stage = Stage::Looking;
+        // Nothing depends on it any more, so that a wait that starts again is the same wait.
+        self.seen = Word::NEW;
         Action::Read
     }
 

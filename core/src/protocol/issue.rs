@@ -465,9 +465,10 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
     /// As [`Context::wait`].
     #[inline(always)]
     pub fn wait(&mut self, reference: WaitRef, deadline_ns: Option<u64>) -> Result<Waited, Error> {
+        let mark = E::P::mark();
         match self.context.glance(reference)? {
             Some(waited) => Ok(waited),
-            None => self.wait_until_over(reference, deadline_ns),
+            None => self.wait_until_over(reference, deadline_ns, mark),
         }
     }
 
@@ -477,8 +478,10 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
         &mut self,
         reference: WaitRef,
         deadline_ns: Option<u64>,
+        mark: usize,
     ) -> Result<Waited, Error> {
         self.refuse_endless(reference)?;
+        E::P::settled(mark, &"not over");
         let context = self.context;
         context.wait_with(reference, deadline_ns, || {
             let any = self.book.staged() > 0;

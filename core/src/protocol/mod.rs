@@ -93,7 +93,9 @@ pub struct StageRefused;
 /// The application's callbacks, the same table in every process (`PgAioHandleCallbacks`).
 ///
 /// They run on whatever thread completes the IO, must not block, panic, or use the pool (S12, S13: the
-/// entry points refuse). Shared ones must be idempotent: after a death they may run again.
+/// entry points refuse). Shared ones must be idempotent: after a death they may run again. They also
+/// run for an IO that was never executed, with [`RawResult::REFUSED`] or [`RawResult::INTERRUPTED`]:
+/// then not every stage callback need have run.
 pub trait Callbacks<P: Platform>: Sync {
     /// Before the IO can start; in the issuer.
     ///

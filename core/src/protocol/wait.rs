@@ -97,7 +97,10 @@ impl<'a, E: Embed> Context<'a, E> {
                     self.probe(at.id, word);
                     Observation::Probed
                 }
-                Action::Return(verdict) => return verdict_for(reference, verdict),
+                Action::Return(verdict) => {
+                    E::P::settled(mark, &("waited", verdict));
+                    return verdict_for(reference, verdict);
+                }
             };
             action = machine.next(saw);
         }

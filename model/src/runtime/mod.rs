@@ -14,7 +14,7 @@
 
 pub mod loom;
 
-use handfast_core::platform::Platform;
+use handfast_core::platform::{Field, Platform};
 
 /// Who an actor is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -101,6 +101,12 @@ pub trait Runtime: Platform + Send + Sync {
     /// One of `0 .. options`: all of them in a search, a random one under shuttle, under loom the
     /// variant that is being explored.
     fn choose(options: usize) -> usize;
+
+    /// A scenario's own look at payload that others may be writing: no part of what is modelled, so
+    /// a search does not make it a step.
+    fn glimpse(field: &Self::Field) -> u64 {
+        field.peek()
+    }
 
     /// The calling actor.
     fn actor() -> Actor;

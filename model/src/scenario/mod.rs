@@ -10,12 +10,14 @@
 //! determined by what it sees through the runtime, nothing else, so that a search can run it again.
 //! Checked by: the mutants (see `model/COVERAGE.md`).
 
+pub mod deaths;
 pub mod foreign_reader;
 pub mod issuer_completer;
 pub mod issuer_waiter;
+pub mod trio;
 
-use crate::explore;
 use crate::runtime::Runtime;
+use crate::{explore, search};
 use std::sync::Arc;
 
 /// A scenario.
@@ -26,6 +28,8 @@ pub trait Scenario: 'static {
     const COVERS: &'static [&'static str];
     /// Outcomes of which each must be reached in some execution.
     const REACHED: &'static [&'static str];
+    /// The same, for outcomes that only weak memory has.
+    const REACHED_BY_WEAKNESS: &'static [&'static str] = &[];
     /// How many variants loom explores one after the other: the values of [`Runtime::choose`], and
     /// the places at which a mortal actor dies (0: it does not).
     const VARIANTS: usize = 1;
@@ -39,6 +43,9 @@ pub trait Scenario: 'static {
 
     /// The main actor, a thread of process 0.
     fn run<R: Runtime>(world: &Arc<Self::World<R>>);
+
+    /// What holds in every state; the search asks after every step.
+    fn always<R: Runtime>(_world: &Self::World<R>) {}
 }
 
 /// In which tools a scenario runs, and how far.
@@ -62,13 +69,24 @@ pub struct Reach {
     pub deaths: u8,
     /// At most this many sleeps end for no reason.
     pub spurious: u8,
-    /// Only at the wide level.
-    pub wide_only: bool,
+    /// From which level of running on.
+    pub level: Level,
+}
+
+/// The three levels of running.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Level {
+    /// `cargo test`: all day.
+    Quick,
+    /// The same with `--cfg loom`: before anything lands.
+    Ci,
+    /// By hand.
+    Wide,
 }
 
 impl Reach {
     /// Everybody lives, no wake-up without a reason.
-    pub const ALIVE: Self = Self { deaths: 0, spurious: 0, wide_only: false };
+    pub const ALIVE: Self = Self { deaths: 0, spurious: 0, level: Level::Quick };
 }
 
 impl Plan {
@@ -107,11 +125,19 @@ pub struct Entry {
     pub plan: Plan,
     /// Runs it under loom with this bound.
     pub loom: fn(Bound),
+    /// Searches it this far.
+    pub search: fn(Reach),
 }
 
 impl Entry {
     const fn of<S: Scenario>() -> Self {
-        Self { name: S::NAME, covers: S::COVERS, plan: S::PLAN, loom: explore::loom::<S> }
+        Self {
+            name: S::NAME,
+            covers: S::COVERS,
+            plan: S::PLAN,
+            loom: explore::loom::<S>,
+            search: search::explore::<S>,
+        }
     }
 }
 
@@ -121,6 +147,9 @@ pub const ALL: &[Entry] = &[
     Entry::of::<issuer_waiter::IssuerWaiter>(),
     Entry::of::<issuer_waiter::Released>(),
     Entry::of::<foreign_reader::ForeignReader>(),
+    Entry::of::<trio::Trio>(),
+    Entry::of::<trio::Batches>(),
+    Entry::of::<deaths::Deaths>(),
 ];
 
 /// The scenario of this name.
