@@ -147,6 +147,24 @@ sites! {
     CountTicket: Load Acquire, partner "CountPost";
     /// A post. After the change it announces.
     CountPost: Update Release, partner "CountTicket";
+    /// A handle becomes findable for workers. Relaxed: the worker that must see it has seen the ring
+    /// after it, or the recoverer's.
+    HintSet: Update Relaxed, partner "none";
+    /// A claimed handle need not be found. Relaxed: Claim comes after the setting, and CompleteIo and
+    /// Publish pass it on to the next one.
+    HintClear: Update Relaxed, partner "none";
+    /// A worker looks for bits. Relaxed: a guess that the claim verifies; the look before a sleep is
+    /// ordered by DoorbellAnnounce.
+    HintLook: Load Relaxed, partner "none";
+    /// A ring: after Submit. A worker that announces itself later sees hint and word.
+    DoorbellRing: Update Release, partner "DoorbellAnnounce";
+    /// Sleepers become owed a wake-up. Relaxed: the post after it orders what follows the wake-up, and
+    /// the release sequence of DoorbellRing goes on.
+    DoorbellTake: Update Relaxed, partner "none";
+    /// A worker is about to sleep. The ring sees it, or it sees what was rung for.
+    DoorbellAnnounce: Update Acquire, partner "DoorbellRing";
+    /// A worker does not sleep any more. Relaxed: it counts, and publishes nothing.
+    DoorbellWithdraw: Update Relaxed, partner "none";
     /// A look at a slot's word. Acquires the identity of an active slot.
     SlotLook: Load Acquire, partner "SlotActivate, SlotFree";
     /// A slot becomes active. Publishes the identity of its process.

@@ -307,9 +307,10 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
         let index = at.id.0.wrapping_sub(self.base);
         let alone = self.batch == 0 && self.book.staged() == 0;
         if alone && request.callbacks.is_empty() && self.method.accept(1) == 1 {
+            self.context.hint(at.id);
             let word = at.add(word, self.change(Site::Start, START))?;
             self.book.start(index).ok_or(Error::NotHandedOut(at.id))?;
-            self.method.submit(&[(at.id, word.generation())]);
+            self.hand_over(&[(at.id, word.generation())]);
             return Ok(());
         }
         if request.callbacks.is_empty() {
@@ -392,10 +393,16 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
         let mut started = [(HandleId(0), Generation::FIRST); MAX_STAGED];
         let mut len = 0;
         let ended = self.submit_in_order(count, &mut started, &mut len);
-        if len > 0 {
-            self.method.submit(&started[..len]);
-        }
+        self.hand_over(&started[..len]);
         ended
+    }
+
+    /// Hands IOs that are SUBMITTED and not in place to the method, and wakes workers for them.
+    fn hand_over(&mut self, started: &[(HandleId, Generation)]) {
+        if !started.is_empty() {
+            self.method.submit(started);
+            self.context.ring(started.len());
+        }
     }
 
     /// In order: one that runs in place waits for those before it to be started (R16). The first `len`
@@ -409,15 +416,14 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
         for _ in 0..count.min(self.book.staged()) {
             let Some((at, request)) = self.first_staged()? else { break };
             if request.is_some_and(|request| !self.method.in_place(&request)) {
+                self.context.hint(at.id);
                 let word = self.submit_first(at, SUBMIT)?;
                 started[*len] = (at.id, word.generation());
                 *len += 1;
                 continue;
             }
-            if *len > 0 {
-                self.method.submit(&started[..*len]);
-                *len = 0;
-            }
+            self.hand_over(&started[..*len]);
+            *len = 0;
             self.run_first(at, request)?;
         }
         Ok(())

@@ -7,13 +7,15 @@
 //! under loom and under shuttle.
 //!
 //! Read in this order: [`words`] (one change of one word), [`complete`], [`wait`], [`issue`],
-//! [`end`] (reclaim, scopes, attach, detach), [`recover`], [`observe`], [`lease`].
+//! [`end`] (reclaim, scopes, attach, detach), [`recover`], [`observe`], [`lease`]; then what lets an IO
+//! complete while its issuer is busy: [`hint`], [`doorbell`], [`work`].
 //!
 //! | actor | owns | may touch |
 //! |---|---|---|
 //! | [`Issuer`] | its handles' words up to SUBMITTED and from COMPLETED_SHARED | request fields while HANDED_OUT |
 //! | completer ([`Context::complete`]) | the word from its claim to COMPLETED_SHARED | `raw`, `outcome` |
 //! | waiter | nothing | WAITERS, the event count |
+//! | worker ([`Context::work`]) | as a completer, from its claim | the hints, the doorbell |
 //! | recoverer | what the dead one owned, slot lock held | the same by compare-exchange |
 //! | viewer | nothing | peeks |
 //!
@@ -21,14 +23,18 @@
 //! [`Error::Corrupt`], when a word held what no correct peer can have written.
 
 pub mod complete;
+pub mod doorbell;
 pub mod end;
+pub mod hint;
 pub mod issue;
 pub mod lease;
 pub mod observe;
 pub mod recover;
 pub mod wait;
 pub mod words;
+pub mod work;
 
+pub use doorbell::Doorbell;
 pub use end::{Attached, ScopeEnd};
 pub use issue::{HandedOut, Issuer};
 
@@ -62,6 +68,16 @@ pub trait Shared<P: Platform>: Sync {
     fn lease_count(&self) -> u32;
     /// A lease word.
     fn lease(&self, index: u32) -> Option<&P::Atomic64>;
+    /// The hints of a slot: a bit for each of its handles. Empty where no worker executes its IOs.
+    #[inline(always)]
+    fn hints(&self, _slot: ProcessSlot) -> &[P::Atomic64] {
+        &[]
+    }
+    /// The doorbell of the pool's workers, if workers execute its IOs.
+    #[inline(always)]
+    fn doorbell(&self) -> Option<&Doorbell<P>> {
+        None
+    }
 }
 
 /// What a callback is shown of an IO.
@@ -123,13 +139,17 @@ pub trait Submit {
     fn retired(&mut self, io: HandleId, generation: Generation, outcome: Outcome);
 }
 
-/// Takes completions out of a queue: handle, generation and raw result of each.
-pub type Deliver<'f> = &'f mut dyn FnMut(HandleId, Generation, RawResult);
+/// Takes completions out of a queue: handle, generation and raw result of each. False if that IO was
+/// not under way: the completion is dropped.
+pub type Deliver<'f> = &'f mut dyn FnMut(HandleId, Generation, RawResult) -> bool;
+
+/// Executes a claimed IO: what its system call returned. It may block, and must return.
+pub type Execute<'f> = &'f mut dyn FnMut(HandleId, &Request) -> RawResult;
 
 /// The side of a method that any thread of the process may run (`IoMethodOps`: wait_one,
 /// check_one), and the slot locks. The defaults are those of a method that has nothing to drive.
 pub trait Drive: SlotLocks + Sync {
-    /// Before somebody sleeps on a SUBMITTED handle: reap, rouse a worker, post the slot's bell.
+    /// Before somebody sleeps on a SUBMITTED handle: reap.
     /// Whether to look again instead of sleeping.
     fn drive(&self, _io: HandleId, _word: Word, _deliver: Deliver<'_>) -> bool {
         false
@@ -138,10 +158,9 @@ pub trait Drive: SlotLocks + Sync {
     fn poll(&self, _io: HandleId, _word: Word, _deliver: Deliver<'_>) -> bool {
         false
     }
-    /// The claim on this handle is about to be taken back: make it findable.
-    fn hint(&self, _io: HandleId) {}
-    /// Rings the workers' doorbell, whatever anybody believes.
-    fn ring_doorbell(&self) {}
+    /// Called by a waiter whose IO no worker has claimed in a whole slice. If no worker's lock is held and
+    /// this process can execute IOs in their place, calls `with` with the means to.
+    fn stand_in(&self, _with: &mut dyn FnMut(Execute<'_>)) {}
     /// Delivers what a dead process's completion queue holds; its slot lock is held.
     fn drain_dead(&self, _dead: ProcessSlot, _deliver: Deliver<'_>) {}
 }
@@ -207,6 +226,9 @@ pub enum Error {
         /// How many fit.
         reserved: usize,
     },
+    /// The pool has no doorbell.
+    #[error("no worker executes the IOs of this pool: make the pool with the method worker")]
+    NoWorkers,
     /// Every handle has reached the last generation.
     #[error("every handle of this process has reached its last generation: make a new pool")]
     Exhausted,

@@ -131,11 +131,9 @@ impl<'a, E: Embed> Context<'a, E> {
         Ok(false)
     }
 
-    /// A completion from a queue of this process.
-    fn deliver(&self, id: HandleId, generation: Generation, raw: RawResult) {
-        // A completion for a handle that is not SUBMITTED at this generation is dropped: the
-        // result says so, and there is nobody else to tell.
-        let _dropped = self.complete((id, generation), raw, Role::Completer(self.me));
+    /// A completion from a queue of this process; false if its IO is not SUBMITTED at this generation.
+    fn deliver(&self, id: HandleId, generation: Generation, raw: RawResult) -> bool {
+        self.complete((id, generation), raw, Role::Completer(self.me)).unwrap_or(false)
     }
 
     fn drive(&self, id: HandleId, word: Word) -> bool {
@@ -145,13 +143,30 @@ impl<'a, E: Embed> Context<'a, E> {
         self.drive.drive(id, word, &mut |id, generation, raw| self.deliver(id, generation, raw))
     }
 
-    /// After a slice: if owner or completer are dead, recover them as far as possible. What that
-    /// brings shows at the next look.
+    /// After a slice: if owner or completer are dead, recover them as far as possible; if no worker has
+    /// claimed the IO, see to it. What that brings shows at the next look.
     fn probe(&self, id: HandleId, word: Word) {
         for slot in [self.shared.owner(id), word.completer()].into_iter().flatten() {
             if slot != self.me && self.drive.is_free(slot) {
                 let _seen_at_next_look = self.recover(slot);
             }
+        }
+        let unclaimed = word.state() == State::Submitted && word.completer().is_none();
+        if unclaimed && !word.is_sync() && self.shared.doorbell().is_some() {
+            self.see_to(id);
+        }
+    }
+
+    /// Executes an IO that no worker has claimed, if there are none, or else rings them all: whoever was
+    /// to ring may have died on the way.
+    fn see_to(&self, id: HandleId) {
+        let mut stood_in = false;
+        self.drive.stand_in(&mut |execute| {
+            stood_in = true;
+            self.stand_in(id, execute);
+        });
+        if !stood_in {
+            self.ring_all();
         }
     }
 }
