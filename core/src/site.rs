@@ -165,6 +165,23 @@ sites! {
     DoorbellAnnounce: Update Acquire, partner "DoorbellRing";
     /// A worker does not sleep any more. Relaxed: it counts, and publishes nothing.
     DoorbellWithdraw: Update Relaxed, partner "none";
+    /// The lead of a ring is free, and taken. Relaxed: the new leader drains first, and the reap lock
+    /// orders its look behind everything that the one before has completed.
+    LeadTake: Update Relaxed, partner "none";
+    /// The lead is taken, and more is wanted. After AddWaiter: the leader's next look sees that.
+    LeadWant: Update Release, partner "LeadClear";
+    /// The issuer leaves. Relaxed: as LeadTake; it is the reaper who wants more, and knows for whom.
+    LeadLeave: Update Relaxed, partner "none";
+    /// The reaper leaves, nothing being wanted. Relaxed: as LeadTake.
+    LeadYield: Update Relaxed, partner "none";
+    /// The reaper stays, because more is wanted. Its look after it sees who waits.
+    LeadClear: Update Acquire, partner "LeadWant";
+    /// A leader looks at its IO before it sleeps in the ring. Relaxed: ordered by the reap lock of the
+    /// drain before it.
+    LeadLook: Load Relaxed, partner "none";
+    /// The reaper looks who waits. Relaxed: ordered by the bell's ticket, by LeadClear, or by the reap
+    /// lock of the drain before it.
+    ReapLook: Load Relaxed, partner "none";
     /// A look at a slot's word. Acquires the identity of an active slot.
     SlotLook: Load Acquire, partner "SlotActivate, SlotFree";
     /// A slot becomes active. Publishes the identity of its process.

@@ -6,10 +6,12 @@
 //! fails but by a value.
 //!
 //! Read in this order: [`waiter`], [`completer`], [`book`] (the issuer's lists), [`recoverer`],
-//! [`worker`].
+//! [`worker`], [`lead`], [`reaper`].
 
 pub mod book;
 pub mod completer;
+pub mod lead;
+pub mod reaper;
 pub mod recoverer;
 pub mod waiter;
 pub mod worker;

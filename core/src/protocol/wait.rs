@@ -84,7 +84,7 @@ impl<'a, E: Embed> Context<'a, E> {
                         // The issuer's lists have changed: from here on what was seen counts.
                         mark = E::P::mark();
                     }
-                    let look_again = submitted || self.drive(at.id, word);
+                    let look_again = submitted || self.drive(at, word, deadline_ns);
                     let deadline_passed = deadline_ns.is_some_and(|at| E::P::now_ns() >= at);
                     if look_again && deadline_passed {
                         Observation::Slept { how: Slept::LookAgain, deadline_passed }
@@ -124,23 +124,50 @@ impl<'a, E: Embed> Context<'a, E> {
         }
         let at = self.at_reference(reference)?;
         let word = at.load(Site::CheckLook);
-        let mut deliver = |id, generation, raw| self.deliver(id, generation, raw);
-        if word.state() == State::Submitted && self.drive.poll(at.id, word, &mut deliver) {
+        if word.state() == State::Submitted && self.poll(at, word) {
             return Ok(self.glance(reference)?.is_some());
         }
         Ok(false)
     }
 
+    /// Lets somebody complete what is there to be completed. Whether to look again.
+    fn poll(&self, at: At<'_, E::P>, word: Word) -> bool {
+        if let Some(lead) = self.lead_of(at.id) {
+            return self.drain_own(lead);
+        }
+        let Some(bell) = self.bell_of(at.id) else {
+            let mut deliver = |id, generation, raw| self.deliver(id, generation, raw);
+            return self.drive.poll(at.id, word, &mut deliver);
+        };
+        // The reaper looks for waiters; one that only polls is one, too (L6).
+        if !word.has_waiters() {
+            let _changed_since_shows_at_next_poll = announce(at, word);
+        }
+        bell.post();
+        false
+    }
+
     /// A completion from a queue of this process; false if its IO is not SUBMITTED at this generation.
-    fn deliver(&self, id: HandleId, generation: Generation, raw: RawResult) -> bool {
+    pub(super) fn deliver(&self, id: HandleId, generation: Generation, raw: RawResult) -> bool {
         self.complete((id, generation), raw, Role::Completer(self.me)).unwrap_or(false)
     }
 
-    fn drive(&self, id: HandleId, word: Word) -> bool {
+    /// Before the caller sleeps on an IO that others than its issuer may complete: sees to it that somebody
+    /// does. Whether to look again instead.
+    fn drive(&self, at: At<'_, E::P>, word: Word, deadline_ns: Option<u64>) -> bool {
         if word.state() != State::Submitted || word.is_sync() {
             return false;
         }
-        self.drive.drive(id, word, &mut |id, generation, raw| self.deliver(id, generation, raw))
+        if let Some(lead) = self.lead_of(at.id) {
+            return self.turn(lead, (at, word), slice_until::<E::P>(deadline_ns));
+        }
+        if let Some(bell) = self.bell_of(at.id) {
+            // Also if WAITERS was set already: who set it may have died before its post.
+            bell.post();
+            return false;
+        }
+        let mut deliver = |id, generation, raw| self.deliver(id, generation, raw);
+        self.drive.drive(at.id, word, &mut deliver)
     }
 
     /// After a slice: if owner or completer are dead, recover them as far as possible; if no worker has
@@ -177,15 +204,13 @@ fn announce<P: Platform>(at: At<'_, P>, word: Word) -> bool {
 }
 
 fn sleep<P: Platform>(at: At<'_, P>, ticket: u32, deadline_ns: Option<u64>) -> Observation {
-    let Some(deadline) = deadline_ns else {
-        return Observation::Slept {
-            how: at.handle.count.sleep(ticket, SLICE_NS),
-            deadline_passed: false,
-        };
-    };
-    let left = deadline.saturating_sub(P::now_ns());
-    let how = at.handle.count.sleep(ticket, left.min(SLICE_NS));
-    Observation::Slept { how, deadline_passed: P::now_ns() >= deadline }
+    let how = at.handle.count.sleep(ticket, slice_until::<P>(deadline_ns));
+    Observation::Slept { how, deadline_passed: deadline_ns.is_some_and(|at| P::now_ns() >= at) }
+}
+
+/// A slice, or what is left until the deadline if that is less.
+fn slice_until<P: Platform>(deadline_ns: Option<u64>) -> u64 {
+    deadline_ns.map_or(SLICE_NS, |at| at.saturating_sub(P::now_ns()).min(SLICE_NS))
 }
 
 fn verdict_for(reference: WaitRef, verdict: Verdict) -> Result<Waited, Error> {
