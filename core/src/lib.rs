@@ -9,7 +9,7 @@
 //! 1. [`ids`]: handles, generations, slots, wait references;
 //! 2. [`state`] and [`edges`]: the word, the transition relation as a function and as data;
 //! 3. [`request`], [`outcome`], [`lease`]: what an IO is, what became of it, who holds memory;
-//! 4. [`decide`]: the pure machines of waiter, completer, issuer and recoverer;
+//! 4. [`decide`]: the pure machines of waiter, completer, issuer, recoverer, worker and reaper;
 //! 5. [`platform`] and [`site`]: what the world must offer; every atomic access by name;
 //! 6. [`handle`]: the shared words;
 //! 7. [`protocol`]: the only code that touches them.

@@ -76,6 +76,11 @@ pub trait EventCount: Send + Sync {
     fn sleep(&self, ticket: u32, slice_ns: u64) -> Slept;
     /// Goes up by one ([`Site::CountPost`]) and wakes everybody who sleeps on it.
     fn post(&self);
+    /// Goes up by one ([`Site::CountPost`]) and wakes at least `wake` of those who sleep on it, or all if
+    /// there are fewer.
+    fn post_some(&self, _wake: u32) {
+        self.post();
+    }
 }
 
 /// A successful change of a state word, for traces.

@@ -180,7 +180,7 @@ impl CallbackList {
 }
 
 /// Everything that is fixed about an IO when it is defined.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Request {
     /// What to do.
     pub operation: Operation,

@@ -147,6 +147,41 @@ sites! {
     CountTicket: Load Acquire, partner "CountPost";
     /// A post. After the change it announces.
     CountPost: Update Release, partner "CountTicket";
+    /// A handle becomes findable for workers. Relaxed: the worker that must see it has seen the ring
+    /// after it, or the recoverer's.
+    HintSet: Update Relaxed, partner "none";
+    /// A claimed handle need not be found. Relaxed: Claim comes after the setting, and CompleteIo and
+    /// Publish pass it on to the next one.
+    HintClear: Update Relaxed, partner "none";
+    /// A worker looks for bits. Relaxed: a guess that the claim verifies; the look before a sleep is
+    /// ordered by DoorbellAnnounce.
+    HintLook: Load Relaxed, partner "none";
+    /// A ring: after Submit. A worker that announces itself later sees hint and word.
+    DoorbellRing: Update Release, partner "DoorbellAnnounce";
+    /// Sleepers become owed a wake-up. Relaxed: the post after it orders what follows the wake-up, and
+    /// the release sequence of DoorbellRing goes on.
+    DoorbellTake: Update Relaxed, partner "none";
+    /// A worker is about to sleep. The ring sees it, or it sees what was rung for.
+    DoorbellAnnounce: Update Acquire, partner "DoorbellRing";
+    /// A worker does not sleep any more. Relaxed: it counts, and publishes nothing.
+    DoorbellWithdraw: Update Relaxed, partner "none";
+    /// The lead of a ring is free, and taken. Relaxed: the new leader drains first, and the reap lock
+    /// orders its look behind everything that the one before has completed.
+    LeadTake: Update Relaxed, partner "none";
+    /// The lead is taken, and more is wanted. After AddWaiter: the leader's next look sees that.
+    LeadWant: Update Release, partner "LeadClear";
+    /// The issuer leaves. Relaxed: as LeadTake; it is the reaper who wants more, and knows for whom.
+    LeadLeave: Update Relaxed, partner "none";
+    /// The reaper leaves, nothing being wanted. Relaxed: as LeadTake.
+    LeadYield: Update Relaxed, partner "none";
+    /// The reaper stays, because more is wanted. Its look after it sees who waits.
+    LeadClear: Update Acquire, partner "LeadWant";
+    /// A leader looks at its IO before it sleeps in the ring. Relaxed: ordered by the reap lock of the
+    /// drain before it.
+    LeadLook: Load Relaxed, partner "none";
+    /// The reaper looks who waits. Relaxed: ordered by the bell's ticket, by LeadClear, or by the reap
+    /// lock of the drain before it.
+    ReapLook: Load Relaxed, partner "none";
     /// A look at a slot's word. Acquires the identity of an active slot.
     SlotLook: Load Acquire, partner "SlotActivate, SlotFree";
     /// A slot becomes active. Publishes the identity of its process.

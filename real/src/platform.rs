@@ -120,6 +120,11 @@ impl EventCount for Count {
         self.0.fetch_add(1, Site::CountPost.ordering());
         futex::wake_all(&self.0);
     }
+
+    fn post_some(&self, wake: u32) {
+        self.0.fetch_add(1, Site::CountPost.ordering());
+        futex::wake(&self.0, wake);
+    }
 }
 
 thread_local! {

@@ -5,9 +5,13 @@
 //! Each machine is private memory of one actor: nothing here is shared, nothing blocks, nothing
 //! fails but by a value.
 //!
-//! Read in this order: [`waiter`], [`completer`], [`book`] (the issuer's lists), [`recoverer`].
+//! Read in this order: [`waiter`], [`completer`], [`book`] (the issuer's lists), [`recoverer`],
+//! [`worker`], [`lead`], [`reaper`].
 
 pub mod book;
 pub mod completer;
+pub mod lead;
+pub mod reaper;
 pub mod recoverer;
 pub mod waiter;
+pub mod worker;

@@ -21,7 +21,7 @@ const PUBLISH: &[Event] = &[Event::Publish];
 const FINISH: &[Event] = &[Event::CompleteIo, Event::Publish];
 
 /// An IO that its holder has to execute and complete.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[must_use = "a claim is a duty: execute the IO and complete it"]
 pub struct Claimed {
     /// The handle.
@@ -54,6 +54,7 @@ impl<'a, E: Embed> Context<'a, E> {
         let word = at.load(Site::CompleteLook);
         let change = Move { site: Site::Claim, events: CLAIM, role: Role::Completer(self.me) };
         let Ok(word) = at.change(word.generation(), word, change) else { return Ok(None) };
+        self.unhint(id);
         Ok(Some(Claimed { id, generation: word.generation(), request: at.handle.request() }))
     }
 

@@ -32,6 +32,28 @@ const START_IN_PLACE: &[Event] = &[Event::Define, Event::Stage, Event::SubmitInP
 /// The staged IO that is submitted next: its words and its request.
 type FirstStaged<'a, P> = (At<'a, P>, Option<Request>);
 
+/// What is SUBMITTED and not yet handed to the method.
+struct Started {
+    ios: [(HandleId, Generation); MAX_STAGED],
+    len: usize,
+    /// Somebody waits for one of them.
+    waiters: bool,
+}
+
+impl Default for Started {
+    fn default() -> Self {
+        Self { ios: [(HandleId(0), Generation::FIRST); MAX_STAGED], len: 0, waiters: false }
+    }
+}
+
+impl Started {
+    const fn push(&mut self, io: (HandleId, Generation), waiters: bool) {
+        self.ios[self.len] = io;
+        self.len += 1;
+        self.waiters |= waiters;
+    }
+}
+
 /// A handle that is handed out: which use of which handle.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HandedOut {
@@ -307,9 +329,10 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
         let index = at.id.0.wrapping_sub(self.base);
         let alone = self.batch == 0 && self.book.staged() == 0;
         if alone && request.callbacks.is_empty() && self.method.accept(1) == 1 {
+            self.context.hint(at.id);
             let word = at.add(word, self.change(Site::Start, START))?;
             self.book.start(index).ok_or(Error::NotHandedOut(at.id))?;
-            self.method.submit(&[(at.id, word.generation())]);
+            self.hand_over(&[(at.id, word.generation())], word.has_waiters());
             return Ok(());
         }
         if request.callbacks.is_empty() {
@@ -389,35 +412,38 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
     /// Submits exactly `count` (S3). What has been submitted is handed to the method whatever happens
     /// afterwards.
     fn submit_some(&mut self, count: usize) -> Result<(), Error> {
-        let mut started = [(HandleId(0), Generation::FIRST); MAX_STAGED];
-        let mut len = 0;
-        let ended = self.submit_in_order(count, &mut started, &mut len);
-        if len > 0 {
-            self.method.submit(&started[..len]);
-        }
+        let mut started = Started::default();
+        let ended = self.submit_in_order(count, &mut started);
+        self.hand_over(&started.ios[..started.len], started.waiters);
         ended
     }
 
-    /// In order: one that runs in place waits for those before it to be started (R16). The first `len`
-    /// of `started` are left for the caller to start.
-    fn submit_in_order(
-        &mut self,
-        count: usize,
-        started: &mut [(HandleId, Generation); MAX_STAGED],
-        len: &mut usize,
-    ) -> Result<(), Error> {
+    /// Hands IOs that are SUBMITTED and not in place to the method, and tells whoever may complete them.
+    /// `waiters`: somebody has been waiting for one of them since before its Submit.
+    fn hand_over(&mut self, started: &[(HandleId, Generation)], waiters: bool) {
+        if started.is_empty() {
+            return;
+        }
+        self.method.submit(started);
+        self.context.ring(started.len());
+        if waiters {
+            self.context.tend_waiters();
+        }
+    }
+
+    /// In order: one that runs in place waits for those before it to be started (R16). What is in
+    /// `started` afterwards is left for the caller to start.
+    fn submit_in_order(&mut self, count: usize, started: &mut Started) -> Result<(), Error> {
         for _ in 0..count.min(self.book.staged()) {
             let Some((at, request)) = self.first_staged()? else { break };
             if request.is_some_and(|request| !self.method.in_place(&request)) {
+                self.context.hint(at.id);
                 let word = self.submit_first(at, SUBMIT)?;
-                started[*len] = (at.id, word.generation());
-                *len += 1;
+                started.push((at.id, word.generation()), word.has_waiters());
                 continue;
             }
-            if *len > 0 {
-                self.method.submit(&started[..*len]);
-                *len = 0;
-            }
+            self.hand_over(&started.ios[..started.len], started.waiters);
+            (started.len, started.waiters) = (0, false);
             self.run_first(at, request)?;
         }
         Ok(())

@@ -7,13 +7,16 @@
 //! under loom and under shuttle.
 //!
 //! Read in this order: [`words`] (one change of one word), [`complete`], [`wait`], [`issue`],
-//! [`end`] (reclaim, scopes, attach, detach), [`recover`], [`observe`], [`lease`].
+//! [`end`] (reclaim, scopes, attach, detach), [`recover`], [`observe`], [`lease`]; then what lets an IO
+//! complete while its issuer is busy: [`hint`], [`doorbell`], [`work`]; [`lead`], [`reap`].
 //!
 //! | actor | owns | may touch |
 //! |---|---|---|
 //! | [`Issuer`] | its handles' words up to SUBMITTED and from COMPLETED_SHARED | request fields while HANDED_OUT |
 //! | completer ([`Context::complete`]) | the word from its claim to COMPLETED_SHARED | `raw`, `outcome` |
 //! | waiter | nothing | WAITERS, the event count |
+//! | worker ([`Context::work`]) | as a completer, from its claim | the hints, the doorbell |
+//! | reaper ([`Context::reap`]) | as a completer, what is in its ring | the lead |
 //! | recoverer | what the dead one owned, slot lock held | the same by compare-exchange |
 //! | viewer | nothing | peeks |
 //!
@@ -21,16 +24,23 @@
 //! [`Error::Corrupt`], when a word held what no correct peer can have written.
 
 pub mod complete;
+pub mod doorbell;
 pub mod end;
+pub mod hint;
 pub mod issue;
+pub mod lead;
 pub mod lease;
 pub mod observe;
+pub mod reap;
 pub mod recover;
 pub mod wait;
 pub mod words;
+pub mod work;
 
+pub use doorbell::Doorbell;
 pub use end::{Attached, ScopeEnd};
 pub use issue::{HandedOut, Issuer};
+pub use lead::{Lead, LedRing, Ring};
 
 use crate::handle::{Handle, Iovec, Slot};
 use crate::ids::{Generation, HandleId, PoolTag, ProcessSlot, WaitRef};
@@ -62,6 +72,22 @@ pub trait Shared<P: Platform>: Sync {
     fn lease_count(&self) -> u32;
     /// A lease word.
     fn lease(&self, index: u32) -> Option<&P::Atomic64>;
+    /// The hints of a slot: a bit for each of its handles. Empty where no worker executes its IOs.
+    #[inline(always)]
+    fn hints(&self, _slot: ProcessSlot) -> &[P::Atomic64] {
+        &[]
+    }
+    /// The doorbell of the pool's workers, if workers execute its IOs.
+    #[inline(always)]
+    fn doorbell(&self) -> Option<&Doorbell<P>> {
+        None
+    }
+    /// Whether IOs of this slot complete in a ring of its process, which reaps it when the slot's bell is
+    /// posted.
+    #[inline(always)]
+    fn has_ring(&self, _slot: ProcessSlot) -> bool {
+        false
+    }
 }
 
 /// What a callback is shown of an IO.
@@ -125,26 +151,33 @@ pub trait Submit {
     fn retired(&mut self, io: HandleId, generation: Generation, outcome: Outcome);
 }
 
-/// Takes completions out of a queue: handle, generation and raw result of each.
-pub type Deliver<'f> = &'f mut dyn FnMut(HandleId, Generation, RawResult);
+/// Takes completions out of a queue: handle, generation and raw result of each. False if that IO was
+/// not under way: the completion is dropped.
+pub type Deliver<'f> = &'f mut dyn FnMut(HandleId, Generation, RawResult) -> bool;
+
+/// Executes a claimed IO: what its system call returned. It may block, and must return.
+pub type Execute<'f> = &'f mut dyn FnMut(HandleId, &Request) -> RawResult;
 
 /// The side of a method that any thread of the process may run (`IoMethodOps`: wait_one,
 /// check_one), and the slot locks. The defaults are those of a method that has nothing to drive.
 pub trait Drive: SlotLocks + Sync {
-    /// Before somebody sleeps on a SUBMITTED handle: reap, rouse a worker, post the slot's bell.
+    /// Before somebody sleeps on a SUBMITTED handle that completes in no ring: make progress.
     /// Whether to look again instead of sleeping.
     fn drive(&self, _io: HandleId, _word: Word, _deliver: Deliver<'_>) -> bool {
         false
     }
-    /// For check_done: reap what is there, without blocking. Whether to look again.
+    /// The same for check_done, without blocking.
     fn poll(&self, _io: HandleId, _word: Word, _deliver: Deliver<'_>) -> bool {
         false
     }
-    /// The claim on this handle is about to be taken back: make it findable.
-    fn hint(&self, _io: HandleId) {}
-    /// Rings the workers' doorbell, whatever anybody believes.
-    fn ring_doorbell(&self) {}
-    /// Delivers what a dead process's completion queue holds; its slot lock is held.
+    /// The ring of the calling process's attachment, if it has one: [`LedRing`].
+    fn lead(&self) -> Option<&dyn Lead> {
+        None
+    }
+    /// Called by a waiter whose IO no worker has claimed in a whole slice. If no worker's lock is held and
+    /// this process can execute IOs in their place, calls `with` with the means to.
+    fn stand_in(&self, _with: &mut dyn FnMut(Execute<'_>)) {}
+    /// Delivers what a dead process's completion queue holds ([`lead::drain`]); its slot lock is held.
     fn drain_dead(&self, _dead: ProcessSlot, _deliver: Deliver<'_>) {}
 }
 
@@ -209,6 +242,12 @@ pub enum Error {
         /// How many fit.
         reserved: usize,
     },
+    /// The pool has no doorbell.
+    #[error("no worker executes the IOs of this pool: make the pool with the method worker")]
+    NoWorkers,
+    /// The process has no ring.
+    #[error("no ring completes the IOs of this process: attach with a method that has one")]
+    NoRing,
     /// Every handle has reached the last generation.
     #[error("every handle of this process has reached its last generation: make a new pool")]
     Exhausted,

@@ -92,7 +92,7 @@ impl<E: Embed> Context<'_, E> {
     fn perform(&self, action: Action, dead: ProcessSlot) {
         match action {
             Action::Unclaim(id, word) => {
-                self.drive.hint(id);
+                self.hint(id);
                 let role = Role::CompleterRecoverer { me: self.me, dead };
                 self.try_step(id, word, Move { site: Site::Unclaim, events: UNCLAIM, role });
             }
@@ -100,8 +100,7 @@ impl<E: Embed> Context<'_, E> {
                 let _seen_at_next_look = self.take_over((id, word), dead);
             }
             Action::DrainQueue => self.drive.drain_dead(dead, &mut |id, generation, raw| {
-                let role = Role::OwnerRecoverer(self.me);
-                let _dropped = self.complete((id, generation), raw, role);
+                self.complete((id, generation), raw, Role::OwnerRecoverer(self.me)).unwrap_or(false)
             }),
             Action::Own(duty, id, word) => self.for_the_owner(duty, id, word),
             Action::Post(id) => {
@@ -109,7 +108,7 @@ impl<E: Embed> Context<'_, E> {
                     at.post();
                 }
             }
-            Action::RingDoorbell => self.drive.ring_doorbell(),
+            Action::RingDoorbell => self.ring_all(),
             Action::FreeLeases => self.free_leases(dead),
             Action::FreeSlot => self.free_slot(dead),
             Action::ReadSlot | Action::Read(_) | Action::Help(_) | Action::Return(_) => {}
@@ -120,9 +119,17 @@ impl<E: Embed> Context<'_, E> {
         let role = Role::OwnerRecoverer(self.me);
         let step = |site, events| self.try_step(id, word, Move { site, events, role });
         match duty {
-            AsOwner::Release => step(Site::ReleaseHandle, RELEASE),
-            AsOwner::Claim => step(Site::Claim, CLAIM),
-            AsOwner::Bury => step(Site::Bury, BURY),
+            AsOwner::Release => {
+                step(Site::ReleaseHandle, RELEASE);
+            }
+            AsOwner::Claim => {
+                if step(Site::Claim, CLAIM) {
+                    self.unhint(id);
+                }
+            }
+            AsOwner::Bury => {
+                step(Site::Bury, BURY);
+            }
             AsOwner::Abandon => {
                 let _seen_at_next_look = self.abandon((id, word), RawResult::INTERRUPTED, role);
             }
@@ -140,12 +147,14 @@ impl<E: Embed> Context<'_, E> {
         stored.unwrap_or(RawResult::OWNER_DIED)
     }
 
-    fn try_step(&self, id: HandleId, word: Word, change: Move) {
-        let Ok(at) = self.at(id) else { return };
+    /// Whether the word was still the same and is changed now.
+    fn try_step(&self, id: HandleId, word: Word, change: Move) -> bool {
+        let Ok(at) = self.at(id) else { return false };
         let changed = at.try_change(word, change).is_ok();
         if changed && word.state() == State::HandedOut {
             Self::wake(at, word);
         }
+        changed
     }
 
     fn wake(at: At<'_, E::P>, word: Word) {

@@ -84,7 +84,7 @@ impl<'a, E: Embed> Context<'a, E> {
                         // The issuer's lists have changed: from here on what was seen counts.
                         mark = E::P::mark();
                     }
-                    let look_again = submitted || self.drive(at.id, word);
+                    let look_again = submitted || self.drive(at, word, deadline_ns);
                     let deadline_passed = deadline_ns.is_some_and(|at| E::P::now_ns() >= at);
                     if look_again && deadline_passed {
                         Observation::Slept { how: Slept::LookAgain, deadline_passed }
@@ -127,34 +127,76 @@ impl<'a, E: Embed> Context<'a, E> {
         }
         let at = self.at_reference(reference)?;
         let word = at.load(Site::CheckLook);
-        let mut deliver = |id, generation, raw| self.deliver(id, generation, raw);
-        if word.state() == State::Submitted && self.drive.poll(at.id, word, &mut deliver) {
+        if word.state() == State::Submitted && self.poll(at, word) {
             return Ok(self.glance(reference)?.is_some());
         }
         Ok(false)
     }
 
-    /// A completion from a queue of this process.
-    fn deliver(&self, id: HandleId, generation: Generation, raw: RawResult) {
-        // A completion for a handle that is not SUBMITTED at this generation is dropped: the
-        // result says so, and there is nobody else to tell.
-        let _dropped = self.complete((id, generation), raw, Role::Completer(self.me));
+    /// Lets somebody complete what is there to be completed. Whether to look again.
+    fn poll(&self, at: At<'_, E::P>, word: Word) -> bool {
+        if let Some(lead) = self.lead_of(at.id) {
+            return self.drain_own(lead);
+        }
+        let Some(bell) = self.bell_of(at.id) else {
+            let mut deliver = |id, generation, raw| self.deliver(id, generation, raw);
+            return self.drive.poll(at.id, word, &mut deliver);
+        };
+        // The reaper looks for waiters; one that only polls is one, too (L6).
+        if !word.has_waiters() {
+            let _changed_since_shows_at_next_poll = announce(at, word);
+        }
+        bell.post();
+        false
     }
 
-    fn drive(&self, id: HandleId, word: Word) -> bool {
+    /// A completion from a queue of this process; false if its IO is not SUBMITTED at this generation.
+    pub(super) fn deliver(&self, id: HandleId, generation: Generation, raw: RawResult) -> bool {
+        self.complete((id, generation), raw, Role::Completer(self.me)).unwrap_or(false)
+    }
+
+    /// Before the caller sleeps on an IO that others than its issuer may complete: sees to it that somebody
+    /// does. Whether to look again instead.
+    fn drive(&self, at: At<'_, E::P>, word: Word, deadline_ns: Option<u64>) -> bool {
         if word.state() != State::Submitted || word.is_sync() {
             return false;
         }
-        self.drive.drive(id, word, &mut |id, generation, raw| self.deliver(id, generation, raw))
+        if let Some(lead) = self.lead_of(at.id) {
+            return self.turn(lead, (at, word), slice_until::<E::P>(deadline_ns));
+        }
+        if let Some(bell) = self.bell_of(at.id) {
+            // Also if WAITERS was set already: who set it may have died before its post.
+            bell.post();
+            return false;
+        }
+        let mut deliver = |id, generation, raw| self.deliver(id, generation, raw);
+        self.drive.drive(at.id, word, &mut deliver)
     }
 
-    /// After a slice: if owner or completer are dead, recover them as far as possible. What that
-    /// brings shows at the next look.
+    /// After a slice: if owner or completer are dead, recover them as far as possible; if no worker has
+    /// claimed the IO, see to it. What that brings shows at the next look.
     fn probe(&self, id: HandleId, word: Word) {
         for slot in [self.shared.owner(id), word.completer()].into_iter().flatten() {
             if slot != self.me && self.drive.is_free(slot) {
                 let _seen_at_next_look = self.recover(slot);
             }
+        }
+        let unclaimed = word.state() == State::Submitted && word.completer().is_none();
+        if unclaimed && !word.is_sync() && self.shared.doorbell().is_some() {
+            self.see_to(id);
+        }
+    }
+
+    /// Executes an IO that no worker has claimed, if there are none, or else rings them all: whoever was
+    /// to ring may have died on the way.
+    fn see_to(&self, id: HandleId) {
+        let mut stood_in = false;
+        self.drive.stand_in(&mut |execute| {
+            stood_in = true;
+            self.stand_in(id, execute);
+        });
+        if !stood_in {
+            self.ring_all();
         }
     }
 }
@@ -165,15 +207,13 @@ fn announce<P: Platform>(at: At<'_, P>, word: Word) -> bool {
 }
 
 fn sleep<P: Platform>(at: At<'_, P>, ticket: u32, deadline_ns: Option<u64>) -> Observation {
-    let Some(deadline) = deadline_ns else {
-        return Observation::Slept {
-            how: at.handle.count.sleep(ticket, SLICE_NS),
-            deadline_passed: false,
-        };
-    };
-    let left = deadline.saturating_sub(P::now_ns());
-    let how = at.handle.count.sleep(ticket, left.min(SLICE_NS));
-    Observation::Slept { how, deadline_passed: P::now_ns() >= deadline }
+    let how = at.handle.count.sleep(ticket, slice_until::<P>(deadline_ns));
+    Observation::Slept { how, deadline_passed: deadline_ns.is_some_and(|at| P::now_ns() >= at) }
+}
+
+/// A slice, or what is left until the deadline if that is less.
+fn slice_until<P: Platform>(deadline_ns: Option<u64>) -> u64 {
+    deadline_ns.map_or(SLICE_NS, |at| at.saturating_sub(P::now_ns()).min(SLICE_NS))
 }
 
 fn verdict_for(reference: WaitRef, verdict: Verdict) -> Result<Waited, Error> {

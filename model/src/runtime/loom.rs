@@ -227,6 +227,16 @@ impl EventCount for Count {
         witness::saw(if woken.is_empty() { "posted to nobody" } else { "woke a sleeper" });
         woken.iter().for_each(Thread::unpark);
     }
+
+    #[track_caller]
+    fn post_some(&self, wake: u32) {
+        step();
+        self.count.fetch_add(1, ordering(Site::CountPost));
+        let mut sleepers = locked(&self.sleepers);
+        let woken = sleepers.len().min(wake as usize);
+        witness::saw(if woken == 0 { "posted to nobody" } else { "woke some sleepers" });
+        sleepers.drain(..woken).for_each(|sleeper| sleeper.unpark());
+    }
 }
 
 /// A queue: an addition that orders is the branch point of each access, and what it stands for is

@@ -48,10 +48,17 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) -
 /// futex(2) with FUTEX_WAKE, shared: wakes every thread of any process that sleeps on `word`; how
 /// many there were.
 pub(crate) fn wake_all(word: &AtomicU32) -> usize {
-    const EVERYBODY: u32 = i32::MAX.unsigned_abs();
+    wake(word, EVERYBODY)
+}
+
+/// The kernel takes more for a negative number.
+const EVERYBODY: u32 = i32::MAX.unsigned_abs();
+
+/// The same for at most `count` threads, those first that have slept longest.
+pub(crate) fn wake(word: &AtomicU32, count: u32) -> usize {
     // A futex word in mapped memory is never refused; if a filter forbids the call, sleepers poll
     // as above.
-    futex::wake(word, Flags::empty(), EVERYBODY).unwrap_or(0)
+    futex::wake(word, Flags::empty(), count.min(EVERYBODY)).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -96,6 +103,17 @@ mod tests {
             let sleeper = scope.spawn(|| wait(word(&there), 0, PATIENCE));
             assert!(eventually(|| wake_all(word(&here)) == 1), "the wake never arrived");
             assert_eq!(sleeper.join().unwrap(), Slept::Woken);
+        });
+    }
+
+    #[test]
+    fn a_wake_of_one_leaves_the_other_asleep() {
+        let word = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            let sleepers = [(); 2].map(|()| scope.spawn(|| super::wait(&word, 0, PATIENCE)));
+            assert!(eventually(|| wake(&word, 1) == 1), "the first wake never arrived");
+            assert!(eventually(|| wake(&word, 1) == 1), "the second wake never arrived");
+            assert_eq!(sleepers.map(|sleeper| sleeper.join().unwrap()), [Slept::Woken; 2]);
         });
     }
 
