@@ -143,6 +143,11 @@ impl EventCount for Count {
     fn post(&self) {
         perform(&Operation::Post(self.0, u32::MAX));
     }
+
+    #[track_caller]
+    fn post_some(&self, wake: u32) {
+        perform(&Operation::Post(self.0, wake));
+    }
 }
 
 /// A queue of a fixed room.
