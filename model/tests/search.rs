@@ -38,4 +38,5 @@ searches! {
     trio
     batches
     deaths
+    reattach
 }

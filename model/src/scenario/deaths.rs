@@ -11,7 +11,7 @@
 //! Asserted: L9 (both waiters return), L10 (slot and handle are usable again), S1 (the callback runs
 //! again only as a repeat), S19, S23, S24, S25. Fails by an assertion, a deadlock, or a fair cycle.
 
-use super::{Plan, Reach, Scenario};
+use super::{Level, Plan, Reach, Scenario};
 use crate::mailbox::IoId;
 use crate::runtime::{Actor, Lock, Runtime};
 use crate::world::{self, How, Size, World, io, reference, slot};
@@ -58,6 +58,48 @@ impl Scenario for Deaths {
         world.assert_free_slots_are_pristine();
     }
 }
+
+/// The same with a newcomer that comes at any time and may die as well: three deaths, and slot 0 is
+/// attached again and again.
+#[derive(Debug)]
+pub struct Reattach;
+
+impl Scenario for Reattach {
+    const NAME: &'static str = "reattach";
+    const COVERS: &'static [&'static str] =
+        &["RC30", "RC39", "RC40", "S1", "S19", "S23", "S25", "L9", "L10"];
+    const REACHED: &'static [&'static str] = &["recovered", "newcomer's IO is over"];
+    const PLAN: Plan = Plan::NONE.search(Reach { deaths: 3, level: Level::Wide, ..Reach::ALIVE });
+    type World<R: Runtime> = World<R>;
+
+    fn world<R: Runtime>() -> World<R> {
+        World::new(Size::slots(3).owners(1))
+    }
+
+    fn run<R: Runtime>(world: &Arc<World<R>>) {
+        let issuer = world.spawn(Actor::new("issuer", 0).mortal(), 0, |world| issue(world, true));
+        let first = world.spawn(Actor::new("waiter 1", 1).mortal(), 1, |world| wait(world, 1));
+        let second = world.spawn(Actor::new("waiter 2", 2), 2, |world| wait(world, 2));
+        let newcomer = Actor::new("newcomer", NEWCOMER).mortal();
+        let newcomer = world.spawn(newcomer, 3, |world| issue(world, false));
+        for actor in [issuer, first, second, newcomer] {
+            R::join(actor);
+        }
+        for number in 0..3 {
+            R::settled(0, &("the end", number));
+            let left = world.context(slot(3)).recover(slot(number));
+            assert_ne!(left, Recovered::Unfinished, "L10: everybody is gone, so nothing is open");
+        }
+    }
+
+    fn always<R: Runtime>(world: &World<R>) {
+        world.assert_well_formed();
+        world.assert_free_slots_are_pristine();
+    }
+}
+
+/// The newcomer is a process of its own, whichever slot it takes.
+const NEWCOMER: u32 = 7;
 
 /// Attaches, does IO, detaches.
 fn issue<R: Runtime>(world: &Arc<World<R>>, twice: bool) {

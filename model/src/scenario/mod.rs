@@ -150,6 +150,7 @@ pub const ALL: &[Entry] = &[
     Entry::of::<trio::Trio>(),
     Entry::of::<trio::Batches>(),
     Entry::of::<deaths::Deaths>(),
+    Entry::of::<deaths::Reattach>(),
 ];
 
 /// The scenario of this name.

@@ -6,7 +6,7 @@
 //! in it. Deaths are not owed to anybody. The parts are found by Tarjan's algorithm (1972), without
 //! recursion.
 
-use super::explorer::{Graph, Node};
+use super::state::{Graph, Node};
 
 const UNSEEN: u32 = u32::MAX;
 

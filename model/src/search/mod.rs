@@ -10,7 +10,7 @@
 //! | [`sim`] | the runtime: every access is a step |
 //! | [`operation`] | what an actor can do, as data |
 //! | [`memory`] | each actor as an automaton, learned by running it |
-//! | [`explorer`] | breadth first, states known by a 128-bit hash |
+//! | [`state`], [`step`], [`explorer`] | breadth first, states known by a 128-bit hash |
 //! | [`liveness`] | fair cycles |
 //! | [`hook`] | keeps panics quiet: they are findings |
 //!
@@ -26,14 +26,17 @@ mod liveness;
 mod memory;
 mod operation;
 pub mod sim;
+mod state;
+mod step;
 
 use crate::scenario::{Reach, Scenario};
 use crate::{pins, witness};
-use explorer::{Graph, Move, Search, State};
+use explorer::Search;
 use handfast_core::platform::Change;
 use memory::Program;
 use operation::Note;
 use sim::Sim;
+use state::{Graph, Move, State};
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
