@@ -96,6 +96,11 @@ impl<P: Platform> Handle<P> {
         RawResult::from_keyed(self.raw.get(), generation)
     }
 
+    /// Reads the raw result without a right to.
+    pub(crate) fn peek_raw(&self, generation: Generation) -> Option<RawResult> {
+        RawResult::from_keyed(self.raw.peek(), generation)
+    }
+
     #[inline(always)]
     pub(crate) fn stored_outcome(&self) -> Outcome {
         Outcome::from_packed(self.outcome.get())

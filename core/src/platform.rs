@@ -26,6 +26,12 @@ pub trait Atomic64: Send + Sync {
     fn add(&self, site: Site, delta: u64) -> u64;
     /// Atomic bitwise or; the old value.
     fn or(&self, site: Site, bits: u64) -> u64;
+    /// The newest value, of whoever wrote it: an update that changes nothing. For those who know from
+    /// elsewhere than memory that somebody is gone (a slot lock orders none): a load may return
+    /// what the word held long before.
+    fn newest(&self, site: Site) -> u64 {
+        self.or(site, 0)
+    }
     /// Atomic bitwise and; the old value.
     fn and(&self, site: Site, bits: u64) -> u64;
     /// Strong compare-exchange with the site's ordering; Relaxed on failure, which reports the

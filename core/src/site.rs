@@ -84,21 +84,22 @@ sites! {
     /// HANDED_OUT → IDLE. Publishes what the issuer did before it gave the IO up.
     ReleaseHandle: Update Release, partner "WaitLook, CheckLook (recycled)";
     /// HANDED_OUT → DEFINED, or at once to STAGED where no stage callback wants to see the state in
-    /// between. Publishes the request to viewers.
-    Define: Update Release, partner "ViewLook";
-    /// DEFINED → STAGED. Relaxed: it publishes nothing of its own, and as a read-modify-write it
-    /// continues the release sequence of Define.
-    Stage: Update Relaxed, partner "none";
+    /// between. Publishes the request to viewers, executors and recoverers.
+    Define: Update Release, partner "ViewLook, Claim, CompleteIo, RecoverLook";
+    /// DEFINED → STAGED. Publishes what the stage callbacks did to the executor, and to a recoverer: if the
+    /// issuer dies before Submit, the recoverer runs the shared callbacks of an IO that was staged.
+    Stage: Update Release, partner "Claim, CompleteIo, RecoverLook";
     /// DEFINED or STAGED → COMPLETED_IO. Publishes the raw result to whoever takes over.
-    Abandon: Update Release, partner "TakeOver";
-    /// STAGED → SUBMITTED. Publishes the request, and what stage callbacks did, to the executor.
-    Submit: Update Release, partner "Claim, CompleteIo";
+    Abandon: Update Release, partner "RecoverLook";
+    /// STAGED → SUBMITTED. Relaxed: the request and what stage callbacks did were published by Define and
+    /// Stage, whose release sequence it continues; the issuer writes nothing of the IO in between.
+    Submit: Update Relaxed, partner "none";
     /// HANDED_OUT → SUBMITTED in one step. Publishes the request to executors and viewers.
     Start: Update Release, partner "Claim, CompleteIo, ViewLook";
     /// A worker's claim. Acquires the request.
-    Claim: Update Acquire, partner "Submit, Start";
+    Claim: Update Acquire, partner "Define, Stage, Start";
     /// Takes back a dead claimer's claim. Relaxed: the hint bit set before it is announced by the
-    /// doorbell, and the release sequence of Submit goes on.
+    /// doorbell, and the release sequence of Stage or Start goes on.
     Unclaim: Update Relaxed, partner "none";
     /// Before a completer's store of the packed result, after CompleteIo, Abandon or TakeOver: the
     /// issuer's FieldsFence does not order another thread's stores. Whoever sees the result of a
@@ -108,9 +109,10 @@ sites! {
     CompleteLook: Load Relaxed, partner "none";
     /// SUBMITTED → COMPLETED_IO. Acquires the request, where there was no claim; publishes the raw
     /// result to whoever takes over.
-    CompleteIo: Update AcqRel, partner "Submit, Start; TakeOver";
-    /// A recoverer becomes the completer. Acquires request and raw result.
-    TakeOver: Update Acquire, partner "CompleteIo, Abandon";
+    CompleteIo: Update AcqRel, partner "Define, Stage, Start; RecoverLook";
+    /// A recoverer becomes the completer. Relaxed: request and raw result were acquired by its look at this
+    /// very word, to which only WAITERS can have been added since.
+    TakeOver: Update Relaxed, partner "none";
     /// COMPLETED_IO → COMPLETED_SHARED, the completer's last access to the handle but the post
     /// (S5). Publishes the packed result and all that the shared callbacks did (S7).
     Publish: Update Release, partner "WaitLook, CheckLook, ScanLook";
@@ -135,8 +137,9 @@ sites! {
     CheckLook: Load Acquire, partner "Publish, FinishInPlace, Localise, Reclaim, Retire, HandOut";
     /// The issuer looks for completed IO in its in-flight list. Acquires the packed result (B1).
     ScanLook: Load Acquire, partner "Publish, FinishInPlace";
-    /// A recoverer looks. Acquires what the dead had published.
-    RecoverLook: Load Acquire, partner "every Release site of the word";
+    /// A recoverer looks, or a newcomer at its slot's handles. Acquires what the dead had published. An
+    /// update that changes nothing, so that it sees the last word of the dead, whose lock orders nothing.
+    RecoverLook: Update Acquire, partner "every Release site of the word";
     /// A viewer's first look. Acquires the payload of the state it sees (S9).
     ViewLook: Load Acquire, partner "Define, Start, Publish, FinishInPlace";
     /// Between a viewer's payload reads and its second look.
@@ -182,6 +185,9 @@ sites! {
     /// The reaper looks who waits. Relaxed: ordered by the bell's ticket, by LeadClear, or by the reap
     /// lock of the drain before it.
     ReapLook: Load Relaxed, partner "none";
+    /// A look at a slot's word with its lock held. Acquires what the last owner, or its recoverer, did
+    /// before it gave the lock back. An update that changes nothing, for the same reason as RecoverLook.
+    SlotUnderLock: Update Acquire, partner "SlotActivate, SlotFree";
     /// A look at a slot's word. Acquires the identity of an active slot.
     SlotLook: Load Acquire, partner "SlotActivate, SlotFree";
     /// A slot becomes active. Publishes the identity of its process.

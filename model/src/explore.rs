@@ -6,12 +6,15 @@
 //! say, and the one that cannot be (branches of one execution) panics.
 //! Checked by: the mutants.
 
+#![expect(clippy::disallowed_types, reason = "a flag of the test harness, outside of the model")]
+
 use crate::runtime::loom as loom_runtime;
 use crate::runtime::loom::Loom;
 use crate::scenario::Scenario;
 use crate::{mutant, pins, witness};
 use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// More branch points than any execution of a scenario has; loom panics above it.
@@ -30,17 +33,28 @@ thread_local! {
 pub fn loom<S: Scenario>(preemptions: Option<usize>) {
     let started = Instant::now();
     EXECUTIONS.set(0);
+    if mutant::chosen().is_some() {
+        report_the_first_panic();
+    }
     let _of_an_earlier_scenario = witness::take_seen();
+    let mut deaths = 0;
     for variant in 0..S::VARIANTS {
+        deaths = witness::count("died");
         loom_runtime::set_variant(variant);
         unlimited(preemptions).check(|| {
             EXECUTIONS.set(EXECUTIONS.get() + 1);
+            loom_runtime::begin();
             witness::start();
             S::run(&Arc::new(S::world::<Loom>()));
             witness::judge();
         });
     }
     loom_runtime::set_variant(0);
+    assert!(
+        deaths == witness::count("died"),
+        "scenario {}: a mortal actor has more accesses than there are variants",
+        S::NAME
+    );
     let (executions, seen) = (EXECUTIONS.get(), witness::take_seen());
     let name = S::NAME;
     let bound = preemptions.map_or_else(
@@ -54,14 +68,39 @@ pub fn loom<S: Scenario>(preemptions: Option<usize>) {
     for what in S::REACHED.iter().chain(S::REACHED_BY_WEAKNESS) {
         assert!(seen.contains_key(what), "scenario {name} never reached: {what}");
     }
-    match mutant::weakened() {
+    match mutant::chosen() {
         None => pins::check(&pin(name, preemptions), executions),
-        Some(site) => println!("mutant {} survives {name}", site.name()),
+        Some(mutant) => println!("mutant {mutant} survives {name}"),
     }
+}
+
+/// What a mutant's process prints before it fails: executions, a colon, the first line of the reason.
+pub const CAUGHT: &str = "caught after executions ";
+
+/// A failing execution can fail again on its way out, and abort: what counts is said at once.
+fn report_the_first_panic() {
+    let usual = std::panic::take_hook();
+    let said = AtomicBool::new(false);
+    std::panic::set_hook(Box::new(move |info| {
+        if !said.swap(true, Ordering::Relaxed) {
+            let reason = info.payload_as_str().unwrap_or_default().lines().next();
+            println!("{CAUGHT}{}: {}", EXECUTIONS.get(), reason.unwrap_or_default());
+        }
+        usual(info);
+    }));
 }
 
 fn pin(name: &str, preemptions: Option<usize>) -> String {
     preemptions.map_or_else(|| name.to_owned(), |bound| format!("{name}/{bound}"))
+}
+
+/// Runs a scenario under loom as far as its plan says: at the wide level if the build has `--cfg loom`.
+///
+/// # Panics
+/// As [`loom`], or if the scenario does not run under loom.
+pub fn loom_as_planned<S: Scenario>() {
+    let bounds = S::PLAN.loom.expect("the scenario runs under loom");
+    loom::<S>(bounds[usize::from(cfg!(loom))]);
 }
 
 /// Runs every execution of a body, without a bound, a name or a pin.

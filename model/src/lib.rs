@@ -11,6 +11,8 @@
 //! | [`world`] | builds shared words, callbacks and a simulated method |
 //! | [`scenario`] | entry points of `handfast_core::protocol` only |
 //! | [`explore`], [`search`] | run a scenario through its executions, its states |
+//! | [`mutant`] | chooses the site that this process weakens |
+//! | [`sweep`] | processes that run mutants |
 //! | [`pins`] | `pins.txt`: how many executions each scenario has |
 //!
 //! How it fails: an assertion inside the execution that breaks it, or a deadlock for a
@@ -28,5 +30,6 @@ pub mod pins;
 pub mod runtime;
 pub mod scenario;
 pub mod search;
+pub mod sweep;
 pub mod witness;
 pub mod world;

@@ -26,6 +26,12 @@ pub fn saw(what: &'static str) {
     SEEN.with_borrow_mut(|seen| *seen.entry(what).or_default() += 1);
 }
 
+/// How often something was seen so far.
+#[must_use]
+pub fn count(what: &str) -> u64 {
+    SEEN.with_borrow(|seen| seen.get(what).copied().unwrap_or_default())
+}
+
 /// What happened how often since the last call.
 #[must_use]
 pub fn take_seen() -> BTreeMap<&'static str, u64> {

@@ -14,17 +14,21 @@
 //! once), S4 (the completer sees the frozen request), S7, S14, S15. Checked by: the scenarios, whose
 //! mutants show that these assertions can fail.
 
-use crate::mailbox::{IoId, Mailbox};
-use crate::runtime::{Actor, Lock, Runtime};
+mod process;
+
+pub use process::pid;
+
+use crate::mailbox::{IoId, Mailbox, entry, io_of};
+use crate::runtime::{Actor, Lock, Queue, Runtime};
 use handfast_core::handle::{Handle, Iovec, Slot};
 use handfast_core::ids::{Generation, HandleId, PoolTag, ProcessSlot, WaitRef};
 use handfast_core::outcome::{Outcome, RawResult, Status};
 use handfast_core::platform::{Field, SlotLocks};
 use handfast_core::protocol::{
-    Callbacks, Context, Drive, Embed, HandedOut, Io, Issuer, Shared, StageRefused, Submit,
+    Callbacks, Context, Deliver, Drive, Embed, HandedOut, Io, Issuer, Shared, StageRefused, Submit,
 };
 use handfast_core::request::{CallbackId, CallbackList, Flags, Operation, Request, TargetId};
-use handfast_core::state::Role;
+use handfast_core::state::{Role, Word};
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
@@ -90,13 +94,15 @@ pub struct Size {
     pub owners: u32,
     /// How many lease words there are.
     pub leases: u32,
+    /// Whether whoever waits reaps completions ([`How::Ring`]).
+    pub reaps: bool,
 }
 
 impl Size {
     /// One handle for each slot, no leases.
     #[must_use]
     pub const fn slots(slots: u32) -> Self {
-        Self { slots, handles: 1, owners: slots, leases: 0 }
+        Self { slots, handles: 1, owners: slots, leases: 0, reaps: false }
     }
 
     /// The same, but only so many slots have handles: the processes of the others issue nothing.
@@ -113,6 +119,12 @@ impl Size {
     #[must_use]
     pub const fn handles(self, handles: u32) -> Self {
         Self { handles, ..self }
+    }
+
+    /// The same with completions that whoever waits reaps.
+    #[must_use]
+    pub const fn reaping(self) -> Self {
+        Self { reaps: true, ..self }
     }
 
     /// The same with this many leases.
@@ -195,6 +207,10 @@ pub struct Effects<R: Runtime> {
     effect: Vec<R::Field>,
     /// How many stage callbacks refuse, from the first on.
     refusals: u64,
+    /// Whether no staging is cut short.
+    whole: bool,
+    /// What a stage callback does instead of returning.
+    interrupt: Option<fn()>,
 }
 
 /// The callback's id.
@@ -205,7 +221,17 @@ const CALLBACK_DATA: u8 = 9;
 impl<R: Runtime> Effects<R> {
     fn new(handles: u32) -> Self {
         let fields = || (0..handles).map(|_| R::Field::new(0)).collect();
-        Self { staged: fields(), effect: fields(), refusals: 0 }
+        Self { staged: fields(), effect: fields(), refusals: 0, whole: false, interrupt: None }
+    }
+
+    /// No staging is cut short: who completes an IO, even unexecuted, sees what its stage callback did.
+    pub const fn staging_is_whole(&mut self) {
+        self.whole = true;
+    }
+
+    /// From now on, stage callbacks are cut short by this.
+    pub fn interrupt_staging(&mut self, by: fn()) {
+        self.interrupt = Some(by);
     }
 
     /// The IO of this handle whose stage callback ran last, if anybody can see that.
@@ -231,6 +257,9 @@ impl<R: Runtime> Effects<R> {
 impl<R: Runtime> Callbacks<R> for Effects<R> {
     fn stage(&self, _id: CallbackId, io: &Io<'_, R>) -> Result<(), StageRefused> {
         self.staged[io.handle.index()].set(io.generation.get());
+        if let Some(interrupt) = self.interrupt {
+            interrupt();
+        }
         if io.generation.get() <= self.refusals { Err(StageRefused) } else { Ok(()) }
     }
 
@@ -239,7 +268,7 @@ impl<R: Runtime> Callbacks<R> for Effects<R> {
         R::saw("shared callback");
         assert_eq!(io.request, request(this, true), "S4: the completer sees another request");
         assert_eq!(io.callback_data, CALLBACK_DATA, "S4: the completer sees another byte");
-        if io.raw == raw_of(this) {
+        if self.whole || io.raw == raw_of(this) {
             // Otherwise it may have ended before its stage callback ran.
             let staged = self.staged[io.handle.index()].get();
             assert_eq!(staged, io.generation.get(), "S4: what staging did is not seen");
@@ -247,10 +276,15 @@ impl<R: Runtime> Callbacks<R> for Effects<R> {
         let data = io.data.first().map_or(0, Field::get);
         assert_eq!(data, data_of(this), "S4: the completer sees other handle data");
         assert_eq!(prior, Outcome::from_raw(io.raw), "the first callback sees the raw result");
-        let before = self.effect[io.handle.index()].get();
+        // What a run that ended in a death did was published by nobody.
+        let effect = &self.effect[io.handle.index()];
+        let before = if io.repeat { effect.peek() } else { effect.get() };
         let again = before == io.generation.get();
+        if io.repeat {
+            R::saw("repeated");
+        }
         assert!(!again || io.repeat, "S1: the shared callback ran twice");
-        self.effect[io.handle.index()].set(io.generation.get());
+        effect.set(io.generation.get());
         if io.raw == raw_of(this) { warned(id, 5, prior) } else { prior }
     }
 
@@ -306,15 +340,58 @@ pub struct Kernel<R: Runtime> {
     locks: Vec<R::Lock>,
     /// The bytes of each handle's buffer: which IO has read into it last.
     bytes: Vec<R::Field>,
+    /// The bytes of the frame behind each lease.
+    frames: Vec<R::Field>,
     /// From issuers to completers.
     pub mailbox: Mailbox<R>,
+    /// Completions that any thread may reap.
+    ring: R::Queue,
+    /// Whether there is such a ring at all.
+    reaps: bool,
+    /// To each slot, what the application passes on outside of the pool.
+    notes: Vec<R::Queue>,
 }
 
 impl<R: Runtime> Kernel<R> {
     fn new(size: Size) -> Self {
         let locks = (0..size.slots).map(|_| R::Lock::new()).collect();
         let bytes = (0..size.all_handles()).map(|_| R::Field::new(0)).collect();
-        Self { locks, bytes, mailbox: Mailbox::default() }
+        Self {
+            locks,
+            bytes,
+            frames: (0..size.leases).map(|_| R::Field::new(0)).collect(),
+            mailbox: Mailbox::default(),
+            ring: R::Queue::new(),
+            reaps: size.reaps,
+            notes: (0..size.slots).map(|_| R::Queue::new()).collect(),
+        }
+    }
+
+    /// Tells the process in a slot of an IO, as a pipe would: it orders memory.
+    pub fn tell(&self, to: ProcessSlot, io: IoId) {
+        self.notes[to.index()].push(entry(io));
+    }
+
+    /// What the process in this slot was told first; blocks until it is told something.
+    ///
+    /// # Panics
+    /// If it was told of no IO.
+    pub fn told(&self, me: ProcessSlot) -> IoId {
+        io_of(self.notes[me.index()].pop()).expect("only IOs are told of")
+    }
+
+    /// The bytes of the frame behind a lease.
+    #[must_use]
+    pub fn frame(&self, lease: u32) -> &R::Field {
+        &self.frames[lease as usize]
+    }
+
+    /// Executes and delivers the first IO of the ring; whether there was one. Taking it out is the
+    /// reap lock: nobody else has the same one.
+    fn reap(&self, deliver: Deliver<'_>) -> bool {
+        let Some(io) = self.ring.try_pop().and_then(io_of) else { return false };
+        deliver(io.0, io.1, self.execute(io));
+        true
     }
 
     /// Executes an IO: its bytes are there; the result.
@@ -361,7 +438,15 @@ impl<R: Runtime> SlotLocks for Kernel<R> {
     }
 }
 
-impl<R: Runtime> Drive for Kernel<R> {}
+impl<R: Runtime> Drive for Kernel<R> {
+    fn drive(&self, _io: HandleId, _word: Word, deliver: Deliver<'_>) -> bool {
+        self.reaps && self.reap(deliver)
+    }
+
+    fn poll(&self, _io: HandleId, _word: Word, deliver: Deliver<'_>) -> bool {
+        self.reaps && self.reap(deliver)
+    }
+}
 
 /// Everything that the actors of one execution share.
 pub struct World<R: Runtime, C: Callbacks<R> = Effects<R>> {
@@ -405,6 +490,12 @@ impl<R: Runtime, C: Callbacks<R> + Send + 'static> World<R, C> {
         Self { words: Words::new(size), app, kernel: Kernel::new(size) }
     }
 
+    /// The shared words.
+    #[must_use]
+    pub const fn words(&self) -> &Words<R> {
+        &self.words
+    }
+
     /// The view of the participant in this slot.
     #[must_use]
     pub const fn context(&self, me: ProcessSlot) -> Context<'_, Model<R, C>> {
@@ -426,7 +517,8 @@ impl<R: Runtime, C: Callbacks<R> + Send + 'static> World<R, C> {
         how: How,
         generations: &[Generation],
     ) -> SimulatedIssuer<'_, R, C> {
-        let method = Simulated { kernel: &self.kernel, how, retired: BTreeMap::new() };
+        let method =
+            Simulated { kernel: &self.kernel, how, room: usize::MAX, retired: BTreeMap::new() };
         Issuer::new(self.context(me), generations, method)
     }
 
@@ -507,22 +599,30 @@ pub enum How {
     InPlace,
     /// Whoever takes it from the mailbox.
     HandedOver,
+    /// Whoever of the process reaps it.
+    Ring,
 }
 
 /// The issuer's side of the simulated method.
 pub struct Simulated<'w, R: Runtime> {
     kernel: &'w Kernel<R>,
     how: How,
+    room: usize,
     retired: BTreeMap<u32, (Generation, Outcome)>,
 }
 
 impl<R: Runtime> Hash for Simulated<'_, R> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.how, &self.retired).hash(state);
+        (self.how, self.room, &self.retired).hash(state);
     }
 }
 
 impl<R: Runtime> Simulated<'_, R> {
+    /// From now on it takes this many IOs, and no more.
+    pub const fn limit(&mut self, room: usize) {
+        self.room = room;
+    }
+
     /// The result that was delivered last for this handle.
     #[must_use]
     pub fn outcome(&self, handle: HandedOut) -> Option<Outcome> {
@@ -537,11 +637,17 @@ impl<R: Runtime> Submit for Simulated<'_, R> {
     }
 
     fn accept(&mut self, wanted: usize) -> usize {
-        wanted
+        wanted.min(self.room)
     }
 
     fn submit(&mut self, ios: &[IoId]) {
-        ios.iter().for_each(|io| self.kernel.mailbox.put(*io));
+        self.room = self.room.saturating_sub(ios.len());
+        match self.how {
+            How::Ring => ios.iter().for_each(|io| self.kernel.ring.push(entry(*io))),
+            How::HandedOver | How::InPlace => {
+                ios.iter().for_each(|io| self.kernel.mailbox.put(*io));
+            }
+        }
     }
 
     fn execute(&mut self, id: HandleId, asked: &Request) -> RawResult {

@@ -200,7 +200,7 @@ impl<E: Embed> Context<'_, E> {
         }
         let generations = self.check_pristine()?;
         let Some(slot) = self.shared.slot(self.me) else { return Ok(None) };
-        let active = SlotWord::from_raw(slot.word.load(Site::SlotLook)).activated();
+        let active = SlotWord::from_raw(slot.word.newest(Site::SlotUnderLock)).activated();
         slot.pid.set(u64::from(pid));
         slot.word.store(Site::SlotActivate, active.raw());
         Ok(Some(Attached { epoch: active.epoch(), generations }))
@@ -212,7 +212,7 @@ impl<E: Embed> Context<'_, E> {
             .owned_by(self.me)
             .map(|index| {
                 let at = self.at(HandleId(index))?;
-                let word = at.load(Site::RecoverLook);
+                let word = at.newest(Site::RecoverLook);
                 if word.state() == State::Idle && word.is_well_formed() {
                     Ok(word.generation())
                 } else {
@@ -225,9 +225,14 @@ impl<E: Embed> Context<'_, E> {
     /// FREE: the last write of a detach or a recovery.
     pub(super) fn free_slot(&self, slot: crate::ids::ProcessSlot) {
         if let Some(shared) = self.shared.slot(slot) {
-            let word = SlotWord::from_raw(shared.word.load(Site::SlotLook)).freed();
+            let word = SlotWord::from_raw(shared.word.newest(Site::SlotUnderLock)).freed();
             shared.word.store(Site::SlotFree, word.raw());
         }
+    }
+
+    /// The slot's word, for whoever holds its lock.
+    pub(super) fn slot_word_locked(&self, slot: crate::ids::ProcessSlot) -> Option<SlotWord> {
+        Some(SlotWord::from_raw(self.shared.slot(slot)?.word.newest(Site::SlotUnderLock)))
     }
 
     /// Whether somebody is attached at the slot, or died attached, and which attachment it is.

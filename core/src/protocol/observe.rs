@@ -8,7 +8,7 @@ use super::words::At;
 use super::{Context, Embed, Shared};
 use crate::handle::HandleView;
 use crate::ids::HandleId;
-use crate::outcome::{Outcome, RawResult};
+use crate::outcome::Outcome;
 use crate::platform::{Field, Platform};
 use crate::site::Site;
 use crate::state::{State, Word};
@@ -42,7 +42,7 @@ fn copy<P: Platform>(at: At<'_, P>, mut view: HandleView) -> HandleView {
         view.request = at.handle.peek_request();
     }
     if state >= State::CompletedIo {
-        view.raw = RawResult::from_keyed(at.handle.raw.peek(), word.generation());
+        view.raw = at.handle.peek_raw(word.generation());
     }
     if state >= State::CompletedShared {
         view.outcome = Some(Outcome::from_packed(at.handle.outcome.peek()));

@@ -63,11 +63,11 @@ impl<E: Embed> Context<'_, E> {
             E::P::settled(mark, &(&machine, action));
             let saw = match action {
                 Action::ReadSlot => {
-                    let active = self.slot_word(dead).is_some_and(SlotWord::is_active);
+                    let active = self.slot_word_locked(dead).is_some_and(SlotWord::is_active);
                     Observation::Slot { active }
                 }
                 Action::Read(id) => match self.at(id) {
-                    Ok(at) => Observation::Word(at.load(Site::RecoverLook)),
+                    Ok(at) => Observation::Word(at.newest(Site::RecoverLook)),
                     Err(_) => Observation::Helped(false),
                 },
                 Action::Help(completer) => Observation::Helped(self.help(completer, dead)),
@@ -141,9 +141,10 @@ impl<E: Embed> Context<'_, E> {
         }
     }
 
-    /// The true result if the dead one had stored it already, else that it died.
+    /// The true result if the dead one had stored it already, else that it died. A peek: nothing that the
+    /// dead one did after its last change of the word is published, and it may be seen or not.
     fn stored_or_died(&self, id: HandleId, generation: Generation) -> RawResult {
-        let stored = self.at(id).ok().and_then(|at| at.handle.stored_raw(generation));
+        let stored = self.at(id).ok().and_then(|at| at.handle.peek_raw(generation));
         stored.unwrap_or(RawResult::OWNER_DIED)
     }
 

@@ -39,6 +39,12 @@ impl<P: Platform> At<'_, P> {
         Word::from_raw(self.handle.word.load(site))
     }
 
+    /// The word as it is now, see [`Atomic64::newest`].
+    #[track_caller]
+    pub fn newest(&self, site: Site) -> Word {
+        Word::from_raw(self.handle.word.newest(site))
+    }
+
     /// Wakes everybody who sleeps on the handle.
     pub fn post(&self) {
         self.handle.count.post();

@@ -15,6 +15,10 @@
 //! is atomic against the waker. A sleep ends by a post only, or at once if its time is zero: no slice
 //! is ever over, nothing wakes spuriously, and a lost wake-up is loom's deadlock.
 //!
+//! loom forgets a reader when another thread reads the same atomic and then writes it: the schedule in
+//! which that write comes first is then never tried. So each reading leaves a mark of its own ([`Readers`])
+//! that the next write of another thread meets; marks order no memory and are no branch points.
+//!
 //! Invariant asserted here, for every scenario: S5, a completer's last write is its Publish.
 //! Checked by: `event_count_wakes_only_by_a_post` and the mutants.
 //! Not checked: memory that a wake-up orders on Linux only by accident (loom's unpark orders too).
@@ -22,7 +26,8 @@
 #![expect(clippy::disallowed_types, reason = "a platform passes the sites' orderings on")]
 
 use super::{Actor, Lock, MAIN, Queue, Runtime};
-use crate::{mutant, witness};
+use crate::mutant::{self, ordering};
+use crate::witness;
 use handfast_core::platform::{Atomic64, Change, EventCount, Field, Platform, Slept};
 use handfast_core::site::Site;
 use handfast_core::state::Event;
@@ -34,15 +39,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::AtomicU64 as OutsideU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-fn ordering(site: Site) -> Ordering {
-    if mutant::weakened() == Some(site) { Ordering::Relaxed } else { site.ordering() }
-}
-
 loom::thread_local! {
     static IN_CALLBACK: Cell<bool> = Cell::new(false);
     /// This thread has published; until its next access to a word it has nothing to write (S5).
     static PUBLISHED: Cell<bool> = Cell::new(false);
     static ACTOR: Cell<Actor> = Cell::new(MAIN);
+    /// The actors of an execution, numbered: which mark is whose.
+    static NUMBER: Cell<usize> = Cell::new(0);
     /// How many more accesses this actor survives, if it is to die.
     static LIVES: Cell<Option<usize>> = Cell::new(None);
 }
@@ -50,11 +53,18 @@ loom::thread_local! {
 std::thread_local! {
     /// The variant that is being explored; see [`Runtime::choose`].
     static VARIANT: Cell<usize> = const { Cell::new(0) };
+    /// How many actors this execution has started.
+    static STARTED: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Chooses the variant of the executions that follow on this thread.
 pub(crate) fn set_variant(variant: usize) {
     VARIANT.set(variant);
+}
+
+/// An execution begins.
+pub(crate) fn begin() {
+    STARTED.set(0);
 }
 
 /// What a dying actor unwinds with.
@@ -79,56 +89,129 @@ fn mortal_step() {
     }
 }
 
+/// Marks of those who have read an atomic since it was last written: the reader and the next writer
+/// store to the reader's mark, and two stores conflict, whatever was read in between. Readers that share a
+/// mark conflict with each other: more executions, none fewer.
+#[derive(Debug)]
+struct Readers<const MARKS: usize> {
+    marks: [AtomicU32; MARKS],
+    /// Not part of the model: the marks with a reading since the last write.
+    due: OutsideU64,
+}
+
+impl<const MARKS: usize> Readers<MARKS> {
+    #[track_caller]
+    fn new() -> Self {
+        Self { marks: std::array::from_fn(|_| AtomicU32::new(0)), due: OutsideU64::new(0) }
+    }
+
+    /// Right after a load, in the same step.
+    #[track_caller]
+    fn read(&self) {
+        let mine = NUMBER.with(Cell::get) % MARKS;
+        self.due.fetch_or(1 << mine, Ordering::Relaxed);
+        in_the_same_step(|| self.marks[mine].store(0, Ordering::Relaxed));
+    }
+
+    /// Right after a store or an update, in the same step.
+    #[track_caller]
+    fn written(&self) {
+        let due = self.due.swap(0, Ordering::Relaxed);
+        if due == 0 {
+            return;
+        }
+        in_the_same_step(|| {
+            for (number, mark) in self.marks.iter().enumerate() {
+                if due & 1 << number != 0 {
+                    mark.store(0, Ordering::Relaxed);
+                }
+            }
+        });
+    }
+}
+
+/// Accesses between which no other thread runs.
+#[track_caller]
+fn in_the_same_step(accesses: impl FnOnce()) {
+    loom::stop_exploring();
+    accesses();
+    loom::explore();
+}
+
 /// A state word, slot word or lease word.
 #[derive(Debug)]
-pub struct Atomic(AtomicU64);
+pub struct Atomic(AtomicU64, Readers<3>);
 
 impl Atomic64 for Atomic {
     #[track_caller]
     fn new(value: u64) -> Self {
-        Self(AtomicU64::new(value))
+        Self(AtomicU64::new(value), Readers::new())
     }
 
     #[track_caller]
     fn load(&self, site: Site) -> u64 {
         step();
-        self.0.load(ordering(site))
+        let value = self.0.load(ordering(site));
+        self.1.read();
+        value
     }
 
     #[track_caller]
     fn store(&self, site: Site, value: u64) {
         step();
         self.0.store(value, ordering(site));
+        self.1.written();
     }
 
     #[track_caller]
     fn swap(&self, site: Site, value: u64) -> u64 {
         step();
-        self.0.swap(value, ordering(site))
+        let old = self.0.swap(value, ordering(site));
+        self.1.written();
+        old
     }
 
     #[track_caller]
     fn add(&self, site: Site, delta: u64) -> u64 {
         step();
-        self.0.fetch_add(delta, ordering(site))
+        let old = self.0.fetch_add(delta, ordering(site));
+        self.1.written();
+        old
     }
 
     #[track_caller]
     fn or(&self, site: Site, bits: u64) -> u64 {
         step();
-        self.0.fetch_or(bits, ordering(site))
+        let old = self.0.fetch_or(bits, ordering(site));
+        self.1.written();
+        old
+    }
+
+    /// A compare-exchange that always fails reads the newest value and writes nothing: loom gives a store that
+    /// races with an update histories that no machine has.
+    #[track_caller]
+    fn newest(&self, site: Site) -> u64 {
+        step();
+        let (impossible, ordering) = (u64::MAX, ordering(site));
+        let found = self.0.compare_exchange(impossible, impossible, ordering, ordering);
+        self.1.written();
+        found.unwrap_or_else(|found| found)
     }
 
     #[track_caller]
     fn and(&self, site: Site, bits: u64) -> u64 {
         step();
-        self.0.fetch_and(bits, ordering(site))
+        let old = self.0.fetch_and(bits, ordering(site));
+        self.1.written();
+        old
     }
 
     #[track_caller]
     fn compare_exchange(&self, site: Site, current: u64, new: u64) -> Result<u64, u64> {
         step();
-        self.0.compare_exchange(current, new, ordering(site), Ordering::Relaxed)
+        let old = self.0.compare_exchange(current, new, ordering(site), Ordering::Relaxed);
+        self.1.written();
+        old
     }
 }
 
@@ -140,12 +223,17 @@ pub struct Payload {
     value: AtomicU64,
     /// Not part of the model: written in the same step as `value`.
     newest: OutsideU64,
+    readers: Readers<2>,
 }
 
 impl Field for Payload {
     #[track_caller]
     fn new(value: u64) -> Self {
-        Self { value: AtomicU64::new(value), newest: OutsideU64::new(value) }
+        Self {
+            value: AtomicU64::new(value),
+            newest: OutsideU64::new(value),
+            readers: Readers::new(),
+        }
     }
 
     #[track_caller]
@@ -165,11 +253,14 @@ impl Field for Payload {
         mortal_step();
         self.value.store(value, Ordering::Relaxed);
         self.newest.store(value, Ordering::Relaxed);
+        self.readers.written();
     }
 
     #[track_caller]
     fn peek(&self) -> u64 {
-        self.value.load(Ordering::Relaxed)
+        let value = self.value.load(Ordering::Relaxed);
+        self.readers.read();
+        value
     }
 }
 
@@ -180,6 +271,7 @@ pub struct Count {
     /// Not part of the model: it is changed in the same step as `count`, or right after the
     /// comparison with it, so no other thread of the model can see it in between.
     sleepers: Mutex<Vec<Thread>>,
+    readers: Readers<2>,
 }
 
 /// No count of a scenario gets here, so the compare-exchange of a sleep always fails.
@@ -192,13 +284,16 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl EventCount for Count {
     #[track_caller]
     fn new() -> Self {
-        Self { count: AtomicU32::new(0), sleepers: Mutex::new(Vec::new()) }
+        let (count, sleepers) = (AtomicU32::new(0), Mutex::new(Vec::new()));
+        Self { count, sleepers, readers: Readers::new() }
     }
 
     #[track_caller]
     fn ticket(&self) -> u32 {
         step();
-        self.count.load(ordering(Site::CountTicket))
+        let ticket = self.count.load(ordering(Site::CountTicket));
+        self.readers.read();
+        ticket
     }
 
     #[track_caller]
@@ -209,6 +304,7 @@ impl EventCount for Count {
         }
         let newest =
             self.count.compare_exchange(NEVER, NEVER, Ordering::Relaxed, Ordering::Relaxed);
+        self.readers.written();
         if newest == Err(ticket) {
             locked(&self.sleepers).push(thread::current());
             witness::saw("slept");
@@ -223,6 +319,7 @@ impl EventCount for Count {
     fn post(&self) {
         step();
         self.count.fetch_add(1, ordering(Site::CountPost));
+        self.readers.written();
         let woken = std::mem::take(&mut *locked(&self.sleepers));
         witness::saw(if woken.is_empty() { "posted to nobody" } else { "woke a sleeper" });
         woken.iter().for_each(Thread::unpark);
@@ -279,8 +376,9 @@ impl Queue for Mail {
     }
 }
 
-/// A slot lock. Its accesses are additions of nothing where they only read, because these read the
-/// newest value.
+/// A slot lock. Where its accesses only read they are compare-exchanges that always fail, because these
+/// read the newest value and write nothing; where they write they are updates, because loom gives a store
+/// that races with an update histories that no machine has.
 #[derive(Debug)]
 pub struct SlotLock {
     /// Zero, or one more than the process.
@@ -290,11 +388,13 @@ pub struct SlotLock {
 
 impl SlotLock {
     fn holder(&self) -> u32 {
-        self.holder.fetch_add(0, Ordering::Relaxed)
+        let newest =
+            self.holder.compare_exchange(NEVER, NEVER, Ordering::Relaxed, Ordering::Relaxed);
+        newest.unwrap_or_else(|newest| newest)
     }
 
     fn release(&self) {
-        self.holder.store(0, Ordering::Relaxed);
+        self.holder.swap(0, Ordering::Relaxed);
         let woken = std::mem::take(&mut *locked(&self.sleepers));
         woken.iter().for_each(Thread::unpark);
     }
@@ -390,10 +490,12 @@ impl Runtime for Loom {
         body: impl Fn() + Send + Sync + 'static,
         at_death: impl Fn() + Send + Sync + 'static,
     ) -> Self::Started {
-        let variant = VARIANT.get();
+        let (variant, number) = (VARIANT.get(), STARTED.get() + 1);
+        STARTED.set(number);
         let builder = thread::Builder::new().stack_size(STACK_SIZE).name(actor.name.to_owned());
         let started = builder.spawn(move || {
             ACTOR.with(|current| current.set(actor));
+            NUMBER.with(|current| current.set(number));
             let lives = (actor.mortal && variant > 0).then(|| variant - 1);
             LIVES.with(|left| left.set(lives));
             if let Err(reason) = catch_unwind(AssertUnwindSafe(&body)) {

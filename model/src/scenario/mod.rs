@@ -10,11 +10,23 @@
 //! determined by what it sees through the runtime, nothing else, so that a search can run it again.
 //! Checked by: the mutants (see `model/COVERAGE.md`).
 
+pub mod acquire;
+pub mod callbacks_waiter;
+pub mod death;
 pub mod deaths;
 pub mod foreign_reader;
 pub mod issuer_completer;
 pub mod issuer_waiter;
+pub mod leases;
+pub mod reaper;
+pub mod recoverers;
+pub mod reentry;
+pub mod refusal;
+pub mod slots;
 pub mod trio;
+pub mod viewer;
+pub mod waiters;
+pub mod worker;
 
 use crate::runtime::Runtime;
 use crate::{explore, search};
@@ -151,6 +163,43 @@ pub const ALL: &[Entry] = &[
     Entry::of::<trio::Batches>(),
     Entry::of::<deaths::Deaths>(),
     Entry::of::<deaths::Reattach>(),
+    Entry::of::<viewer::OfDefinition>(),
+    Entry::of::<viewer::OfStart>(),
+    Entry::of::<viewer::OfReuse>(),
+    Entry::of::<viewer::OfCompletion>(),
+    Entry::of::<worker::Claim>(),
+    Entry::of::<worker::TwoClaims>(),
+    Entry::of::<worker::ClaimInPlace>(),
+    Entry::of::<callbacks_waiter::Waits>(),
+    Entry::of::<callbacks_waiter::WaitsForTwo>(),
+    Entry::of::<callbacks_waiter::Polls>(),
+    Entry::of::<slots::Identity>(),
+    Entry::of::<slots::ReuseAlone>(),
+    Entry::of::<slots::Reuse>(),
+    Entry::of::<refusal::Refused>(),
+    Entry::of::<refusal::Interrupted>(),
+    Entry::of::<reentry::Reentry>(),
+    Entry::of::<waiters::TwoWaiters>(),
+    Entry::of::<waiters::TimesOut>(),
+    Entry::of::<waiters::Staged>(),
+    Entry::of::<waiters::Crosswise>(),
+    Entry::of::<reaper::Poll>(),
+    Entry::of::<reaper::TwoIos>(),
+    Entry::of::<acquire::OneHandle>(),
+    Entry::of::<acquire::AllStaged>(),
+    Entry::of::<acquire::Partial>(),
+    Entry::of::<acquire::Detaches>(),
+    Entry::of::<leases::Reused>(),
+    Entry::of::<leases::HandedOn>(),
+    Entry::of::<leases::Recovered>(),
+    Entry::of::<death::Issuer>(),
+    Entry::of::<death::StagedIssuer>(),
+    Entry::of::<death::IssuerWaiter>(),
+    Entry::of::<death::RefusedIssuer>(),
+    Entry::of::<death::OpenIssuer>(),
+    Entry::of::<death::Worker>(),
+    Entry::of::<recoverers::Two>(),
+    Entry::of::<recoverers::Dead>(),
 ];
 
 /// The scenario of this name.

@@ -63,6 +63,11 @@ impl Atomic64 for Word {
     }
 
     #[track_caller]
+    fn newest(&self, site: Site) -> u64 {
+        self.update(site, Update::Keep)
+    }
+
+    #[track_caller]
     fn and(&self, site: Site, bits: u64) -> u64 {
         self.update(site, Update::And(bits))
     }
