@@ -10,9 +10,14 @@
 
 use crate::runtime::loom as loom_runtime;
 use crate::runtime::loom::Loom;
+use crate::runtime::shuttle::Shuttle;
 use crate::scenario::Scenario;
+use crate::walk::{self, Walk};
 use crate::{mutant, pins, witness};
+use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -32,30 +37,13 @@ thread_local! {
 /// count is not the pinned one.
 pub fn loom<S: Scenario>(preemptions: Option<usize>) {
     let started = Instant::now();
-    EXECUTIONS.set(0);
+    let _before = EXECUTIONS.replace(0);
     if mutant::chosen().is_some() {
         report_the_first_panic();
     }
     let _of_an_earlier_scenario = witness::take_seen();
-    let mut deaths = 0;
-    for variant in 0..S::VARIANTS {
-        deaths = witness::count("died");
-        loom_runtime::set_variant(variant);
-        unlimited(preemptions).check(|| {
-            EXECUTIONS.set(EXECUTIONS.get() + 1);
-            loom_runtime::begin();
-            witness::start();
-            S::run(&Arc::new(S::world::<Loom>()));
-            witness::judge();
-        });
-    }
-    loom_runtime::set_variant(0);
-    assert!(
-        deaths == witness::count("died"),
-        "scenario {}: a mortal actor has more accesses than there are variants",
-        S::NAME
-    );
-    let (executions, seen) = (EXECUTIONS.get(), witness::take_seen());
+    every_variant::<S>(preemptions);
+    let (executions, seen) = (EXECUTIONS.replace(0), witness::take_seen());
     let name = S::NAME;
     let bound = preemptions.map_or_else(
         || "none (exhaustive)".to_owned(),
@@ -65,9 +53,8 @@ pub fn loom<S: Scenario>(preemptions: Option<usize>) {
         "scenario {name}: loom, bound {bound}, {executions} executions, {:.2} s; seen {seen:?}",
         started.elapsed().as_secs_f64()
     );
-    for what in S::REACHED.iter().chain(S::REACHED_BY_WEAKNESS) {
-        assert!(seen.contains_key(what), "scenario {name} never reached: {what}");
-    }
+    reached(name, S::REACHED, &seen);
+    reached(name, S::REACHED_BY_WEAKNESS, &seen);
     match mutant::chosen() {
         None => pins::check(&pin(name, preemptions), executions),
         Some(mutant) => println!("mutant {mutant} survives {name}"),
@@ -88,6 +75,109 @@ fn report_the_first_panic() {
         }
         usual(info);
     }));
+}
+
+/// Runs all variants of a scenario under loom, and nothing else; adds to [`executions`].
+///
+/// # Panics
+/// If the last variant is not enough for every mortal actor to outlive it.
+pub(crate) fn every_variant<S: Scenario>(preemptions: Option<usize>) {
+    let mut deaths = 0;
+    for variant in 0..S::VARIANTS {
+        deaths = witness::count("died");
+        every_interleaving::<S>(variant, preemptions);
+    }
+    assert!(
+        deaths == witness::count("died"),
+        "scenario {}: a mortal actor has more accesses than there are variants",
+        S::NAME
+    );
+}
+
+/// Runs one variant of a scenario under loom, and nothing else; adds to [`executions`].
+pub(crate) fn every_interleaving<S: Scenario>(variant: usize, preemptions: Option<usize>) {
+    loom_runtime::set_variant(variant);
+    unlimited(preemptions).check(|| {
+        EXECUTIONS.set(EXECUTIONS.get() + 1);
+        loom_runtime::begin();
+        witness::start();
+        S::run(&Arc::new(S::world::<Loom>()));
+        witness::judge();
+    });
+    loom_runtime::set_variant(0);
+}
+
+/// Runs an execution of nothing under shuttle.
+pub(crate) fn nothing() {
+    Runner::new(Walk::new("nothing", 1, 0), config()).run(|| {});
+}
+
+/// How many executions this thread has run under loom since it was last asked.
+pub(crate) fn executions() -> u64 {
+    EXECUTIONS.replace(0)
+}
+
+/// Walks through schedules of a scenario under shuttle, and nothing else.
+pub(crate) fn random_schedules<S: Scenario>(schedules: u32, seed: u64) {
+    Runner::new(Walk::new(S::NAME, schedules, seed), config()).run(|| {
+        witness::start();
+        S::run(&Arc::new(S::world::<Shuttle>()));
+        witness::judge();
+    });
+}
+
+fn reached(name: &str, all: &[&str], seen: &BTreeMap<&'static str, u64>) {
+    for what in all {
+        assert!(seen.contains_key(what), "scenario {name} never reached: {what}");
+    }
+}
+
+/// More steps than any execution of a scenario takes: more of them is a loop that never ends.
+const MAX_STEPS: usize = 200_000;
+
+/// Runs this many random schedules of a scenario under shuttle, the first of which has this seed,
+/// and prints what was done; if one fails, the line that repeats it. All outcomes must be reached
+/// if there are at least as many schedules as at the quick level.
+///
+/// # Panics
+/// In the execution that breaks an assertion or deadlocks; at the end if an outcome was never
+/// reached.
+pub fn shuttle<S: Scenario>(schedules: u32, seed: u64) {
+    let started = Instant::now();
+    let name = S::NAME;
+    println!("scenario {name}: shuttle, {schedules} schedules from seed {seed}");
+    let _of_an_earlier_scenario = witness::take_seen();
+    let run = || random_schedules::<S>(schedules, seed);
+    if let Err(reason) = catch_unwind(AssertUnwindSafe(run)) {
+        let at = walk::at();
+        witness::happened().iter().for_each(|line| eprintln!("{line}"));
+        eprintln!(
+            "scenario {name} failed in schedule {} of the walk from seed {seed}",
+            at.schedule
+        );
+        eprintln!(
+            "repeat it with: cargo run --release -p handfast-model -- shuttle {name} --schedules 1 --seed {}",
+            at.seed
+        );
+        resume_unwind(reason);
+    }
+    let seen = witness::take_seen();
+    let (seconds, quick) = (started.elapsed().as_secs_f64(), S::PLAN.shuttle.map(|plan| plan[0]));
+    println!(
+        "scenario {name}: shuttle, {schedules} schedules from seed {seed}, {seconds:.2} s; seen {seen:?}"
+    );
+    if quick.is_some_and(|quick| schedules >= quick) {
+        reached(name, S::REACHED, &seen);
+    }
+}
+
+/// Steps are bounded, time is not; the line that repeats a failure is shorter than its schedule.
+fn config() -> Config {
+    let mut config = Config::new();
+    config.max_steps = MaxSteps::FailAfter(MAX_STEPS);
+    config.failure_persistence = FailurePersistence::None;
+    config.silence_warnings = true;
+    config
 }
 
 fn pin(name: &str, preemptions: Option<usize>) -> String {

@@ -9,10 +9,14 @@
 //! | [`witness`] | nothing shared: it watches one execution from outside of the model |
 //! | [`mailbox`] | its own queue: the simulated method's |
 //! | [`world`] | builds shared words, callbacks and a simulated method |
+//! | [`effects`] | the application of the scenarios: callbacks that check what they see |
+//! | [`manner`], [`device`], [`worker`] | how that method behaves, and who executes |
 //! | [`scenario`] | entry points of `handfast_core::protocol` only |
+//! | [`check`] | for users: their own callbacks under these tools |
 //! | [`explore`], [`search`] | run a scenario through its executions, its states |
 //! | [`mutant`] | chooses the site that this process weakens |
 //! | [`sweep`] | processes that run mutants |
+//! | [`walk`] | chooses the schedules of a random walk |
 //! | [`pins`] | `pins.txt`: how many executions each scenario has |
 //!
 //! How it fails: an assertion inside the execution that breaks it, or a deadlock for a
@@ -23,13 +27,19 @@
 
 #![forbid(unsafe_code)]
 
+pub mod check;
+pub mod device;
+pub mod effects;
 pub mod explore;
 pub mod mailbox;
+pub mod manner;
 pub mod mutant;
 pub mod pins;
 pub mod runtime;
 pub mod scenario;
 pub mod search;
 pub mod sweep;
+pub mod walk;
 pub mod witness;
+pub mod worker;
 pub mod world;

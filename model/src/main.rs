@@ -43,6 +43,17 @@ enum Command {
         #[arg(value_parser = site)]
         sites: Vec<Site>,
     },
+    /// Run a scenario under shuttle: random interleavings of large scenarios
+    Shuttle {
+        /// The scenario's name
+        scenario: String,
+        /// How many schedules
+        #[arg(long, default_value_t = 100_000)]
+        schedules: u32,
+        /// The seed of the first one
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
 }
 
 fn site(name: &str) -> Result<Site, String> {
@@ -62,6 +73,10 @@ fn main() -> ExitCode {
             (entry.search)(Reach { deaths, spurious, ..Reach::ALIVE });
         }
         Command::Orderings { sites } => return orderings(&sites),
+        Command::Shuttle { scenario, schedules, seed } => {
+            let Some(entry) = find(&scenario) else { return ExitCode::from(2) };
+            (entry.shuttle)(schedules, seed);
+        }
     }
     ExitCode::SUCCESS
 }

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 
 thread_local! {
     static CHANGES: RefCell<Vec<(Actor, Change)>> = const { RefCell::new(Vec::new()) };
+    static NOTES: RefCell<Vec<Note>> = const { RefCell::new(Vec::new()) };
     static SEEN: RefCell<BTreeMap<&'static str, u64>> = const { RefCell::new(BTreeMap::new()) };
 }
 
@@ -32,6 +33,69 @@ pub fn count(what: &str) -> u64 {
     SEEN.with_borrow(|seen| seen.get(what).copied().unwrap_or_default())
 }
 
+/// What is counted when an entry point refuses inside of a callback.
+pub const USED_IN_CALLBACK: &str = "the pool was used inside of a callback";
+
+/// Counts an entry point that was called, and refuses, inside of a callback (S13).
+pub(crate) fn in_callback(inside: bool) -> bool {
+    if inside {
+        saw(USED_IN_CALLBACK);
+    }
+    inside
+}
+
+/// Notes an access to a word of the application's own, or a death, for people.
+pub(crate) fn note(actor: Actor, word: Option<usize>, what: &'static str, value: u64) {
+    let after = CHANGES.with_borrow(Vec::len);
+    NOTES.with_borrow_mut(|notes| notes.push(Note { after, actor, word, what, value }));
+}
+
+/// What happened in this execution so far, a line for each: the changes of the handles' words, and what was
+/// noted. The application's words are numbered as they appear. Empty in the midst of a change.
+#[must_use]
+pub fn happened() -> Vec<String> {
+    let (mut lines, mut words) = (Vec::new(), Vec::new());
+    let all =
+        CHANGES.with(|changes| changes.try_borrow().map(|all| all.clone()).unwrap_or_default());
+    let notes = NOTES.with(|notes| notes.try_borrow().map(|all| all.clone()).unwrap_or_default());
+    let mut notes = notes.iter().peekable();
+    for at in 0..=all.len() {
+        while let Some(note) = notes.next_if(|note| note.after == at) {
+            lines.push(note.line(&mut words));
+        }
+        if let Some((actor, Change { handle, old, new, event, .. })) = all.get(at) {
+            let name = actor.name;
+            lines.push(format!("{name:12} {handle}: {old:?} -> {new:?} ({event:?})"));
+        }
+    }
+    lines
+}
+
+/// Something that is no change of a handle's word.
+#[derive(Clone, Copy)]
+struct Note {
+    /// How many changes came before.
+    after: usize,
+    actor: Actor,
+    /// The address of the word, if it is about one.
+    word: Option<usize>,
+    what: &'static str,
+    value: u64,
+}
+
+impl Note {
+    fn line(&self, words: &mut Vec<usize>) -> String {
+        let Self { actor, word, what, value, .. } = *self;
+        let Some(word) = word else { return format!("{:12} {what}", actor.name) };
+        let known = words.iter().position(|known| *known == word);
+        let number = known.unwrap_or_else(|| {
+            words.push(word);
+            words.len() - 1
+        });
+        format!("{:12} application's word {}: {what} {value:#x}", actor.name, number + 1)
+    }
+}
+
 /// What happened how often since the last call.
 #[must_use]
 pub fn take_seen() -> BTreeMap<&'static str, u64> {
@@ -40,7 +104,8 @@ pub fn take_seen() -> BTreeMap<&'static str, u64> {
 
 /// Forgets the changes of the execution before.
 pub(crate) fn start() {
-    CHANGES.take();
+    CHANGES.with_borrow_mut(Vec::clear);
+    NOTES.with_borrow_mut(Vec::clear);
 }
 
 pub(crate) fn changed(actor: Actor, change: Change) {

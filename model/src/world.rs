@@ -4,30 +4,34 @@
 //! | part | written by |
 //! |---|---|
 //! | [`Words`] | the protocol |
-//! | [`Effects`] | the stage callback; then whoever completes: the shared callback, or the execution |
-//! | [`Kernel`] | issuers put IO in; processes hold slot locks |
+//! | [`Effects`] | callbacks |
+//! | [`Kernel`] | issuers put IO in; whoever executes it: its bytes; processes hold slot locks |
 //!
-//! The effect of an IO stands for what an application's waiter wants to see: the bytes of the buffer,
-//! the state of its own header. It is the IO's generation, so that old effects tell themselves.
-//!
-//! Fails by assertions, in the execution that breaks them. Invariants asserted here: S1 (callbacks
-//! once), S4 (the completer sees the frozen request), S7, S14, S15. Checked by: the scenarios, whose
-//! mutants show that these assertions can fail.
+//! Fails by assertions, in the execution that breaks them. Invariants asserted here: S1, S7, S15.
+//! Checked by: the scenarios, whose mutants show that these assertions can fail.
 
 mod process;
 
 pub use process::pid;
 
+use crate::device::Device;
+pub use crate::effects::{
+    Effects, Refuses, final_outcome, request, request_in_place, shared_outcome,
+};
 use crate::mailbox::{IoId, Mailbox, entry, io_of};
-use crate::runtime::{Actor, Lock, Queue, Runtime};
+use crate::manner::{self, Results};
+pub use crate::manner::{How, Manner};
+use crate::runtime::{Actor, Lock, Queue, Runtime, SharedWord as _};
 use handfast_core::handle::{Handle, Iovec, Slot};
 use handfast_core::ids::{Generation, HandleId, PoolTag, ProcessSlot, WaitRef};
-use handfast_core::outcome::{Outcome, RawResult, Status};
+use handfast_core::outcome::{Outcome, RawResult};
 use handfast_core::platform::{Field, SlotLocks};
+use handfast_core::protocol::doorbell::Doorbell;
+use handfast_core::protocol::hint::words_for;
 use handfast_core::protocol::{
-    Callbacks, Context, Deliver, Drive, Embed, HandedOut, Io, Issuer, Shared, StageRefused, Submit,
+    Callbacks, Context, Deliver, Drive, Embed, HandedOut, Issuer, Shared, Submit,
 };
-use handfast_core::request::{CallbackId, CallbackList, Flags, Operation, Request, TargetId};
+use handfast_core::request::{Flags, Request};
 use handfast_core::state::{Role, Word};
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
@@ -96,13 +100,15 @@ pub struct Size {
     pub leases: u32,
     /// Whether whoever waits reaps completions ([`How::Ring`]).
     pub reaps: bool,
+    /// Whether workers may execute its IOs.
+    pub workers: bool,
 }
 
 impl Size {
     /// One handle for each slot, no leases.
     #[must_use]
     pub const fn slots(slots: u32) -> Self {
-        Self { slots, handles: 1, owners: slots, leases: 0, reaps: false }
+        Self { slots, handles: 1, owners: slots, leases: 0, reaps: false, workers: false }
     }
 
     /// The same, but only so many slots have handles: the processes of the others issue nothing.
@@ -127,6 +133,12 @@ impl Size {
         Self { reaps: true, ..self }
     }
 
+    /// The same with a doorbell, and hints for every slot that has no device.
+    #[must_use]
+    pub const fn workers(self) -> Self {
+        Self { workers: true, ..self }
+    }
+
     /// The same with this many leases.
     #[must_use]
     pub const fn leases(self, leases: u32) -> Self {
@@ -141,6 +153,8 @@ pub struct Words<R: Runtime> {
     slots: Vec<Slot<R>>,
     data: Vec<[R::Field; 1]>,
     leases: Vec<R::Atomic64>,
+    hints: Vec<Vec<R::Atomic64>>,
+    doorbell: Option<Doorbell<R>>,
 }
 
 impl<R: Runtime> Words<R> {
@@ -153,6 +167,13 @@ impl<R: Runtime> Words<R> {
             slots: (0..size.slots).map(|_| Slot::new()).collect(),
             data: handles.map(|_| [R::Field::new(0)]).collect(),
             leases: (0..size.leases).map(|_| R::Atomic64::new(0)).collect(),
+            hints: (0..size.slots)
+                .map(|_| {
+                    let words = if size.workers { words_for(size.handles) } else { 0 };
+                    (0..words).map(|_| R::Atomic64::new(0)).collect()
+                })
+                .collect(),
+            doorbell: size.workers.then(Doorbell::new),
         }
     }
 }
@@ -199,139 +220,13 @@ impl<R: Runtime> Shared<R> for Words<R> {
     fn lease(&self, index: u32) -> Option<&R::Atomic64> {
         self.leases.get(index as usize)
     }
-}
 
-/// The application: callbacks that check what they are shown, and the effect of each handle's IO.
-pub struct Effects<R: Runtime> {
-    staged: Vec<R::Field>,
-    effect: Vec<R::Field>,
-    /// How many stage callbacks refuse, from the first on.
-    refusals: u64,
-    /// Whether no staging is cut short.
-    whole: bool,
-    /// What a stage callback does instead of returning.
-    interrupt: Option<fn()>,
-}
-
-/// The callback's id.
-const CALLBACK: u8 = 3;
-/// The byte that it is registered with.
-const CALLBACK_DATA: u8 = 9;
-
-impl<R: Runtime> Effects<R> {
-    fn new(handles: u32) -> Self {
-        let fields = || (0..handles).map(|_| R::Field::new(0)).collect();
-        Self { staged: fields(), effect: fields(), refusals: 0, whole: false, interrupt: None }
+    fn hints(&self, slot: ProcessSlot) -> &[R::Atomic64] {
+        self.hints.get(slot.index()).map_or(&[], |hints| hints)
     }
 
-    /// No staging is cut short: who completes an IO, even unexecuted, sees what its stage callback did.
-    pub const fn staging_is_whole(&mut self) {
-        self.whole = true;
-    }
-
-    /// From now on, stage callbacks are cut short by this.
-    pub fn interrupt_staging(&mut self, by: fn()) {
-        self.interrupt = Some(by);
-    }
-
-    /// The IO of this handle whose stage callback ran last, if anybody can see that.
-    pub fn published(&self, handle: u32) -> Option<IoId> {
-        let generation = R::glimpse(&self.staged[handle as usize]);
-        (generation > 0).then(|| io(handle, generation))
-    }
-
-    /// Who knows that this IO is over sees what its shared callback did, or what a later one's did.
-    ///
-    /// # Panics
-    /// If that is an older effect (S7).
-    #[track_caller]
-    pub fn assert_seen(&self, (id, generation): IoId) {
-        let seen = R::glimpse(&self.effect[id.index()]);
-        assert!(
-            seen >= generation.get(),
-            "S7: over, but the callback's effect is not seen: {seen}"
-        );
-    }
-}
-
-impl<R: Runtime> Callbacks<R> for Effects<R> {
-    fn stage(&self, _id: CallbackId, io: &Io<'_, R>) -> Result<(), StageRefused> {
-        self.staged[io.handle.index()].set(io.generation.get());
-        if let Some(interrupt) = self.interrupt {
-            interrupt();
-        }
-        if io.generation.get() <= self.refusals { Err(StageRefused) } else { Ok(()) }
-    }
-
-    fn complete_shared(&self, id: CallbackId, io: &Io<'_, R>, prior: Outcome) -> Outcome {
-        let this = (io.handle, io.generation);
-        R::saw("shared callback");
-        assert_eq!(io.request, request(this, true), "S4: the completer sees another request");
-        assert_eq!(io.callback_data, CALLBACK_DATA, "S4: the completer sees another byte");
-        if self.whole || io.raw == raw_of(this) {
-            // Otherwise it may have ended before its stage callback ran.
-            let staged = self.staged[io.handle.index()].get();
-            assert_eq!(staged, io.generation.get(), "S4: what staging did is not seen");
-        }
-        let data = io.data.first().map_or(0, Field::get);
-        assert_eq!(data, data_of(this), "S4: the completer sees other handle data");
-        assert_eq!(prior, Outcome::from_raw(io.raw), "the first callback sees the raw result");
-        // What a run that ended in a death did was published by nobody.
-        let effect = &self.effect[io.handle.index()];
-        let before = if io.repeat { effect.peek() } else { effect.get() };
-        let again = before == io.generation.get();
-        if io.repeat {
-            R::saw("repeated");
-        }
-        assert!(!again || io.repeat, "S1: the shared callback ran twice");
-        effect.set(io.generation.get());
-        if io.raw == raw_of(this) { warned(id, 5, prior) } else { prior }
-    }
-
-    fn complete_local(&self, id: CallbackId, _io: &Io<'_, R>, prior: Outcome) -> Outcome {
-        R::saw("local callback");
-        let error = prior.status() == Status::Error;
-        if error { prior } else { warned(id, prior.error_data() + 1, prior) }
-    }
-}
-
-fn warned(id: CallbackId, error_data: u32, prior: Outcome) -> Outcome {
-    Outcome::new(Status::Warning, id, error_data, prior.result())
-}
-
-/// What everybody but the issuer is told of an IO that went well.
-#[must_use]
-pub fn shared_outcome(io: IoId, callbacks: bool) -> Outcome {
-    let plain = Outcome::from_raw(raw_of(io));
-    match (callbacks, CallbackId::new(CALLBACK)) {
-        (true, Some(id)) => warned(id, 5, plain),
-        (true, None) | (false, _) => plain,
-    }
-}
-
-/// What the issuer is told (S14): local after shared.
-#[must_use]
-pub fn final_outcome(io: IoId, callbacks: bool) -> Outcome {
-    match (callbacks, CallbackId::new(CALLBACK)) {
-        (true, Some(id)) => warned(id, 6, Outcome::from_raw(raw_of(io))),
-        (true, None) | (false, _) => Outcome::from_raw(raw_of(io)),
-    }
-}
-
-/// The request of every scenario, with the callback or without. The offset tells the IOs apart.
-#[must_use]
-pub fn request(io: IoId, callbacks: bool) -> Request {
-    let with = CallbackId::new(CALLBACK).and_then(|id| CallbackList::EMPTY.with(id, CALLBACK_DATA));
-    Request {
-        operation: Operation::Readv,
-        flags: Flags::BUFFERED,
-        target: TargetId::FILE,
-        target_data: [11, 12, 13],
-        offset: io.1.get(),
-        length: 512,
-        iovecs: 0,
-        data_len: 1,
-        callbacks: if callbacks { with.unwrap_or_default() } else { CallbackList::EMPTY },
+    fn doorbell(&self) -> Option<&Doorbell<R>> {
+        self.doorbell.as_ref()
     }
 }
 
@@ -350,6 +245,10 @@ pub struct Kernel<R: Runtime> {
     reaps: bool,
     /// To each slot, what the application passes on outside of the pool.
     notes: Vec<R::Queue>,
+    devices: Vec<Option<Device<R>>>,
+    results: Results,
+    /// Not zero when the workers are to leave.
+    pub(crate) closing: Option<R::Word>,
 }
 
 impl<R: Runtime> Kernel<R> {
@@ -364,6 +263,9 @@ impl<R: Runtime> Kernel<R> {
             ring: R::Queue::new(),
             reaps: size.reaps,
             notes: (0..size.slots).map(|_| R::Queue::new()).collect(),
+            devices: (0..size.slots).map(|_| None).collect(),
+            results: Results::Good,
+            closing: size.workers.then(|| R::Word::new(0)),
         }
     }
 
@@ -394,10 +296,13 @@ impl<R: Runtime> Kernel<R> {
         true
     }
 
-    /// Executes an IO: its bytes are there; the result.
+    /// Executes an IO: its bytes are there, unless it fails; the result.
     pub fn execute(&self, (id, generation): IoId) -> RawResult {
-        self.bytes[id.index()].set(generation.get());
-        raw_of((id, generation))
+        let raw = self.results.draw::<R>((id, generation));
+        if manner::transferred(raw) {
+            self.bytes[id.index()].set(generation.get());
+        }
+        raw
     }
 
     /// Who knows that this IO is over sees its bytes, or those of a later one.
@@ -416,8 +321,21 @@ impl<R: Runtime> Kernel<R> {
         self.locks.get(slot.index())
     }
 
-    /// The process has died: nobody holds what it held.
+    /// The device of a slot, if it has one.
+    #[must_use]
+    pub fn device(&self, slot: ProcessSlot) -> Option<&Device<R>> {
+        self.devices.get(slot.index())?.as_ref()
+    }
+
+    /// The process has died: nobody holds what it held, as soon as nothing of it is in flight.
     pub fn at_death(&self, process: u32) {
+        match ProcessSlot::new(process).and_then(|slot| self.device(slot)) {
+            Some(device) => device.owner_died(),
+            None => self.free_locks_of(process),
+        }
+    }
+
+    pub(crate) fn free_locks_of(&self, process: u32) {
         self.locks.iter().for_each(|lock| lock.release_of(process));
     }
 }
@@ -445,6 +363,12 @@ impl<R: Runtime> Drive for Kernel<R> {
 
     fn poll(&self, _io: HandleId, _word: Word, deliver: Deliver<'_>) -> bool {
         self.reaps && self.reap(deliver)
+    }
+
+    fn drain_dead(&self, dead: ProcessSlot, deliver: Deliver<'_>) {
+        if let Some(device) = self.device(dead) {
+            device.drain(deliver);
+        }
     }
 }
 
@@ -478,8 +402,15 @@ impl<R: Runtime> World<R> {
     #[must_use]
     pub fn refusing(size: Size, generations: u64) -> Self {
         let mut world = Self::new(size);
-        world.app.refusals = generations;
+        world.app.refuses = Refuses::Until(generations);
         world
+    }
+
+    /// This world, in which some stage callbacks refuse.
+    #[must_use]
+    pub fn refuses_some(mut self) -> Self {
+        self.app.refuses = Refuses::Some;
+        self
     }
 }
 
@@ -496,6 +427,25 @@ impl<R: Runtime, C: Callbacks<R> + Send + 'static> World<R, C> {
         &self.words
     }
 
+    /// This world, in which IOs come to something of everything.
+    #[must_use]
+    pub const fn mixed_results(mut self) -> Self {
+        self.kernel.results = Results::Mixed;
+        self
+    }
+
+    /// This world, in which this slot has a device, and workers do not execute its IOs; see
+    /// [`Self::serve`].
+    ///
+    /// # Panics
+    /// If there is no such slot.
+    #[must_use]
+    pub fn device(mut self, of: ProcessSlot) -> Self {
+        self.kernel.devices[of.index()] = Some(Device::default());
+        self.words.hints[of.index()] = Vec::new();
+        self
+    }
+
     /// The view of the participant in this slot.
     #[must_use]
     pub const fn context(&self, me: ProcessSlot) -> Context<'_, Model<R, C>> {
@@ -504,9 +454,9 @@ impl<R: Runtime, C: Callbacks<R> + Send + 'static> World<R, C> {
 
     /// The issuer of a slot whose handles have never been used.
     #[must_use]
-    pub fn issuer(&self, me: ProcessSlot, how: How) -> SimulatedIssuer<'_, R, C> {
+    pub fn issuer(&self, me: ProcessSlot, manner: impl Into<Manner>) -> SimulatedIssuer<'_, R, C> {
         let generations = vec![Generation::FIRST; self.words.size.handles as usize];
-        self.issuer_at(me, how, &generations)
+        self.issuer_at(me, manner, &generations)
     }
 
     /// The issuer of a slot whose handles are at these generations.
@@ -514,12 +464,12 @@ impl<R: Runtime, C: Callbacks<R> + Send + 'static> World<R, C> {
     pub fn issuer_at(
         &self,
         me: ProcessSlot,
-        how: How,
+        manner: impl Into<Manner>,
         generations: &[Generation],
     ) -> SimulatedIssuer<'_, R, C> {
-        let method =
-            Simulated { kernel: &self.kernel, how, room: usize::MAX, retired: BTreeMap::new() };
-        Issuer::new(self.context(me), generations, method)
+        let (context, manner) = (self.context(me), manner.into());
+        let method = Simulated { context, manner, room: usize::MAX, retired: BTreeMap::new() };
+        Issuer::new(context, generations, method)
     }
 
     /// Attaches the calling process at its slot; `None` if the slot's lock is taken or its last owner
@@ -527,7 +477,11 @@ impl<R: Runtime, C: Callbacks<R> + Send + 'static> World<R, C> {
     ///
     /// # Panics
     /// If a free slot is not pristine (S19).
-    pub fn attach(&self, me: ProcessSlot, how: How) -> Option<SimulatedIssuer<'_, R, C>> {
+    pub fn attach(
+        &self,
+        me: ProcessSlot,
+        manner: impl Into<Manner>,
+    ) -> Option<SimulatedIssuer<'_, R, C>> {
         if !self.kernel.try_lock(me) {
             return None;
         }
@@ -535,7 +489,7 @@ impl<R: Runtime, C: Callbacks<R> + Send + 'static> World<R, C> {
         if attached.is_none() {
             self.kernel.unlock(me);
         }
-        Some(self.issuer_at(me, how, &attached?.generations))
+        Some(self.issuer_at(me, manner, &attached?.generations))
     }
 
     /// Ends an attachment.
@@ -590,34 +544,23 @@ impl<R: Runtime, C: Callbacks<R> + Send + 'static> World<R, C> {
 }
 
 /// An issuer with a simulated method.
-pub type SimulatedIssuer<'w, R, C = Effects<R>> = Issuer<'w, Model<R, C>, Simulated<'w, R>>;
-
-/// Who executes the IOs of an issuer.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum How {
-    /// The issuer, in its submission.
-    InPlace,
-    /// Whoever takes it from the mailbox.
-    HandedOver,
-    /// Whoever of the process reaps it.
-    Ring,
-}
+pub type SimulatedIssuer<'w, R, C = Effects<R>> = Issuer<'w, Model<R, C>, Simulated<'w, R, C>>;
 
 /// The issuer's side of the simulated method.
-pub struct Simulated<'w, R: Runtime> {
-    kernel: &'w Kernel<R>,
-    how: How,
+pub struct Simulated<'w, R: Runtime, C: Callbacks<R> = Effects<R>> {
+    context: Context<'w, Model<R, C>>,
+    manner: Manner,
     room: usize,
     retired: BTreeMap<u32, (Generation, Outcome)>,
 }
 
-impl<R: Runtime> Hash for Simulated<'_, R> {
+impl<R: Runtime, C: Callbacks<R>> Hash for Simulated<'_, R, C> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.how, self.room, &self.retired).hash(state);
+        (self.manner, self.room, &self.retired).hash(state);
     }
 }
 
-impl<R: Runtime> Simulated<'_, R> {
+impl<R: Runtime, C: Callbacks<R>> Simulated<'_, R, C> {
     /// From now on it takes this many IOs, and no more.
     pub const fn limit(&mut self, room: usize) {
         self.room = room;
@@ -631,31 +574,41 @@ impl<R: Runtime> Simulated<'_, R> {
     }
 }
 
-impl<R: Runtime> Submit for Simulated<'_, R> {
-    fn in_place(&self, _request: &Request) -> bool {
-        self.how == How::InPlace
+impl<R: Runtime, C: Callbacks<R>> Submit for Simulated<'_, R, C> {
+    fn in_place(&self, request: &Request) -> bool {
+        self.manner.how == How::InPlace || request.flags.contains(Flags::SYNCHRONOUS)
     }
 
     fn accept(&mut self, wanted: usize) -> usize {
-        wanted.min(self.room)
+        let accepted = if self.manner.fewer { R::choose(wanted + 1) } else { wanted };
+        accepted.min(self.room)
     }
 
     fn submit(&mut self, ios: &[IoId]) {
         self.room = self.room.saturating_sub(ios.len());
-        match self.how {
-            How::Ring => ios.iter().for_each(|io| self.kernel.ring.push(entry(*io))),
-            How::HandedOver | How::InPlace => {
-                ios.iter().for_each(|io| self.kernel.mailbox.put(*io));
+        let (kernel, me, mut done) = (self.context.drive, self.context.me, Vec::new());
+        for &io in ios {
+            match (self.manner.how, kernel.device(me)) {
+                (How::InPlace | How::HandedOver, _) => kernel.mailbox.put(io),
+                (How::Ring, _) => kernel.ring.push(entry(io)),
+                // The hint is set, and the doorbell is rung afterwards.
+                (How::Workers, _) => {}
+                (How::Device, Some(device)) => device.submit(io),
+                (How::Device, None) | (How::InSubmit, _) => done.push((io, kernel.execute(io))),
             }
+        }
+        for (io, raw) in done {
+            let won = self.context.complete(io, raw, Role::Completer(me));
+            assert_eq!(won, Ok(true), "S1: nobody else knows of it");
         }
     }
 
     fn execute(&mut self, id: HandleId, asked: &Request) -> RawResult {
-        self.kernel.execute(io(id.0, asked.offset))
+        self.context.drive.execute(io(id.0, asked.offset))
     }
 
     fn is_outstanding(&self, _io: HandleId) -> bool {
-        self.how != How::InPlace
+        self.manner.how != How::InPlace
     }
 
     fn retired(&mut self, io: HandleId, generation: Generation, outcome: Outcome) {

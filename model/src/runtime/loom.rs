@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`Atomic`] | a loom atomic with the site's ordering, or Relaxed if the site is the mutant |
 //! | [`Payload`] | a relaxed loom atomic that knows its newest value: a read by right of any other is a race |
+//! | [`Word`] | a loom atomic with the ordering that the application asks for |
 //! | [`Count`] | a loom atomic and a list of parked threads |
 //! | [`Mail`] | a loom atomic that orders, and a list of entries beside it |
 //! | [`SlotLock`] | a loom atomic that orders nothing |
@@ -25,7 +26,8 @@
 
 #![expect(clippy::disallowed_types, reason = "a platform passes the sites' orderings on")]
 
-use super::{Actor, Lock, MAIN, Queue, Runtime};
+use super::word::shared_word;
+use super::{Actor, Lock, MAIN, Queue, Runtime, SharedWord};
 use crate::mutant::{self, ordering};
 use crate::witness;
 use handfast_core::platform::{Atomic64, Change, EventCount, Field, Platform, Slept};
@@ -82,6 +84,7 @@ fn mortal_step() {
         Some(0) => {
             LIVES.with(|lives| lives.set(None));
             witness::saw("died");
+            witness::note(Loom::actor(), None, "DIES", 0);
             resume_unwind(Box::new(Killed));
         }
         Some(left) => LIVES.with(|lives| lives.set(Some(left - 1))),
@@ -214,6 +217,29 @@ impl Atomic64 for Atomic {
         old
     }
 }
+
+/// A word of the application's own.
+#[derive(Debug)]
+pub struct Word(AtomicU64, Readers<3>);
+
+impl Word {
+    #[track_caller]
+    fn of(value: u64) -> Self {
+        Self(AtomicU64::new(value), Readers::new())
+    }
+
+    #[track_caller]
+    fn was_read(&self) {
+        self.1.read();
+    }
+
+    #[track_caller]
+    fn was_written(&self) {
+        self.1.written();
+    }
+}
+
+shared_word!(Word, step, Loom::actor);
 
 /// A word of payload. Relaxed, so that every value that a reader must not see is one that it can
 /// see unless the protocol orders it. A read by right that does not see the newest value is a race;
@@ -464,7 +490,7 @@ impl Platform for Loom {
     }
 
     fn in_callback() -> bool {
-        IN_CALLBACK.with(Cell::get)
+        witness::in_callback(IN_CALLBACK.with(Cell::get))
     }
 
     fn changed(change: Change) {
@@ -483,6 +509,7 @@ impl Runtime for Loom {
     type Started = JoinHandle<()>;
     type Queue = Mail;
     type Lock = SlotLock;
+    type Word = Word;
 
     fn spawn(
         actor: Actor,

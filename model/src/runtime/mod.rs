@@ -13,6 +13,10 @@
 //! a queue orders memory as the queues of real methods do, a slot lock orders nothing.
 
 pub mod loom;
+pub mod shuttle;
+pub mod word;
+
+pub use word::SharedWord;
 
 use handfast_core::platform::{Field, Platform};
 
@@ -83,6 +87,8 @@ pub trait Runtime: Platform + Send + Sync {
     type Queue: Queue;
     /// A slot lock.
     type Lock: Lock;
+    /// A word of the application's own, for callbacks of users that are checked.
+    type Word: SharedWord;
 
     /// Starts an actor. `seed` stands for everything that the body has captured and that may differ
     /// between two starts at the same place. A search runs the body again and again from its

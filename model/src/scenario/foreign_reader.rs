@@ -10,7 +10,7 @@
 //! none, never the second one under the first one's reference), S2 and S23 (witness).
 //! Fails by an assertion. Not checked: the whole copy that `Context::view` makes.
 
-use super::Scenario;
+use super::{Plan, Scenario};
 use crate::runtime::{Actor, Runtime};
 use crate::world::{self, How, Size, World, io, reference, slot};
 use std::sync::Arc;
@@ -23,6 +23,7 @@ impl Scenario for ForeignReader {
     const NAME: &'static str = "foreign_reader";
     const COVERS: &'static [&'static str] = &["RC38", "S2", "S9", "S23"];
     const REACHED: &'static [&'static str] = &["result seen", "result gone", "second completed"];
+    const PLAN: Plan = Plan::LOOM.shuttle([20_000, 1_000_000]);
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {

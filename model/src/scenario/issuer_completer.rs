@@ -11,7 +11,7 @@
 //! Fails by an assertion, or by a deadlock if the issuer is never woken. Not checked: a claim, a
 //! second completer.
 
-use super::Scenario;
+use super::{Plan, Scenario};
 use crate::runtime::{Actor, Runtime};
 use crate::world::{self, How, Size, World, io, slot};
 use std::sync::Arc;
@@ -34,6 +34,7 @@ impl Scenario for IssuerCompleter {
         "ticket was old",
     ];
     const REACHED_BY_WEAKNESS: &'static [&'static str] = &["the mailbox was ahead of the word"];
+    const PLAN: Plan = Plan::LOOM.shuttle([20_000, 1_000_000]);
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {

@@ -11,7 +11,7 @@
 //! Fails by an assertion, or by a deadlock for a lost wake-up. Not checked: a waiter that issues IO
 //! itself.
 
-use super::Scenario;
+use super::{Plan, Scenario};
 use crate::runtime::{Actor, Runtime};
 use crate::world::{self, How, Size, World, io, reference, slot};
 use handfast_core::protocol::wait::Waited;
@@ -34,6 +34,7 @@ impl Scenario for IssuerWaiter {
         "result seen",
         "result gone",
     ];
+    const PLAN: Plan = Plan::LOOM.shuttle([20_000, 1_000_000]);
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {
@@ -81,6 +82,7 @@ impl Scenario for Released {
     const COVERS: &'static [&'static str] = &["RC11", "S7", "S11", "L4"];
     const REACHED: &'static [&'static str] =
         &["recycled", "slept", "woke a sleeper", "ticket was old"];
+    const PLAN: Plan = Plan::LOOM.shuttle([20_000, 1_000_000]);
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {

@@ -5,6 +5,9 @@
 //! | [`issuer_completer`] | issuer, completer | S1, S2, S4, S5, S7, S14 |
 //! | [`issuer_waiter`] | issuer, waiter | S2, S7, S10, L4 |
 //! | [`foreign_reader`] | issuer, completer, reader | S2, S9 |
+//! | [`kernel_manners`] | issuer, its device, waiter, viewer | S3, S7, S14, S24, L1, L4, L9, L10 |
+//! | [`crowd`] | three issuers, two workers, a device, waiter, viewer | everything without a death |
+//! | [`survivors`] | six processes, four of them mortal | S1, S24, S25, L9, L10 |
 //!
 //! Its [`Scenario::run`] is the main actor's body, which starts the others. What it does is
 //! determined by what it sees through the runtime, nothing else, so that a search can run it again.
@@ -12,17 +15,21 @@
 
 pub mod acquire;
 pub mod callbacks_waiter;
+pub mod crowd;
 pub mod death;
 pub mod deaths;
 pub mod foreign_reader;
 pub mod issuer_completer;
 pub mod issuer_waiter;
+pub mod kernel_manners;
 pub mod leases;
+pub mod parts;
 pub mod reaper;
 pub mod recoverers;
 pub mod reentry;
 pub mod refusal;
 pub mod slots;
+pub mod survivors;
 pub mod trio;
 pub mod viewer;
 pub mod waiters;
@@ -139,6 +146,8 @@ pub struct Entry {
     pub loom: fn(Bound),
     /// Searches it this far.
     pub search: fn(Reach),
+    /// Runs this many schedules of it under shuttle, from this seed.
+    pub shuttle: fn(u32, u64),
 }
 
 impl Entry {
@@ -149,6 +158,7 @@ impl Entry {
             plan: S::PLAN,
             loom: explore::loom::<S>,
             search: search::explore::<S>,
+            shuttle: explore::shuttle::<S>,
         }
     }
 }
@@ -200,6 +210,11 @@ pub const ALL: &[Entry] = &[
     Entry::of::<death::Worker>(),
     Entry::of::<recoverers::Two>(),
     Entry::of::<recoverers::Dead>(),
+    Entry::of::<kernel_manners::KernelManners>(),
+    Entry::of::<kernel_manners::CompleteInSubmit>(),
+    Entry::of::<kernel_manners::WritesAfterDeath>(),
+    Entry::of::<crowd::Crowd>(),
+    Entry::of::<survivors::Survivors>(),
 ];
 
 /// The scenario of this name.

@@ -12,14 +12,17 @@
 //! A sleep ends by a post; by the end of its slice only after somebody has died, or if it is shorter
 //! than a slice; for no reason as often as the search allows.
 
+#![expect(clippy::disallowed_types, reason = "an application's words ask for orderings")]
+
 use super::memory::{note, perform, with};
 use super::operation::{Newcomer, Note, Operation, ROOM, Update};
-use crate::runtime::{Actor, Lock, Queue, Runtime};
+use crate::runtime::{Actor, Lock, Queue, Runtime, SharedWord};
 use handfast_core::platform::{Atomic64, Change, EventCount, Field, Platform, SLICE_NS, Slept};
 use handfast_core::site::Site;
 use handfast_core::state::Event;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// A word at its place in memory.
 #[derive(Debug)]
@@ -29,6 +32,12 @@ impl Word {
     #[track_caller]
     fn update(&self, site: Site, update: Update) -> u64 {
         perform(&Operation::Word(self.0, update, Some(site)))[0]
+    }
+
+    /// At no site of the protocol.
+    #[track_caller]
+    fn own(&self, update: Update) -> u64 {
+        perform(&Operation::Word(self.0, update, None))[0]
     }
 }
 
@@ -75,6 +84,60 @@ impl Atomic64 for Word {
     #[track_caller]
     fn compare_exchange(&self, site: Site, current: u64, new: u64) -> Result<u64, u64> {
         let old = self.update(site, Update::Exchange(current, new));
+        if old == current { Ok(old) } else { Err(old) }
+    }
+}
+
+/// A word of the application's own: in one order with all others, whatever orderings it asks for.
+impl SharedWord for Word {
+    fn new(value: u64) -> Self {
+        <Self as Atomic64>::new(value)
+    }
+
+    #[track_caller]
+    fn load(&self, _order: Ordering) -> u64 {
+        self.own(Update::Keep)
+    }
+
+    #[track_caller]
+    fn store(&self, value: u64, _order: Ordering) {
+        self.own(Update::Store(value));
+    }
+
+    #[track_caller]
+    fn swap(&self, value: u64, _order: Ordering) -> u64 {
+        self.own(Update::Swap(value))
+    }
+
+    #[track_caller]
+    fn fetch_add(&self, value: u64, _order: Ordering) -> u64 {
+        self.own(Update::Add(value))
+    }
+
+    #[track_caller]
+    fn fetch_sub(&self, value: u64, _order: Ordering) -> u64 {
+        self.own(Update::Add(value.wrapping_neg()))
+    }
+
+    #[track_caller]
+    fn fetch_or(&self, bits: u64, _order: Ordering) -> u64 {
+        self.own(Update::Or(bits))
+    }
+
+    #[track_caller]
+    fn fetch_and(&self, bits: u64, _order: Ordering) -> u64 {
+        self.own(Update::And(bits))
+    }
+
+    #[track_caller]
+    fn compare_exchange(
+        &self,
+        current: u64,
+        new: u64,
+        _success: Ordering,
+        _failure: Ordering,
+    ) -> Result<u64, u64> {
+        let old = self.own(Update::Exchange(current, new));
         if old == current { Ok(old) } else { Err(old) }
     }
 }
@@ -273,6 +336,7 @@ impl Runtime for Sim {
     type Started = usize;
     type Queue = Mail;
     type Lock = SlotLock;
+    type Word = Word;
 
     #[track_caller]
     fn spawn(
