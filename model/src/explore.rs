@@ -6,20 +6,22 @@
 //! say, and the one that cannot be (branches of one execution) panics.
 //! Checked by: the mutants.
 
-#![expect(clippy::disallowed_types, reason = "a flag of the test harness, outside of the model")]
-
+use crate::report::Then;
+use crate::report::{Failure, publish, said, story};
+use crate::runtime::Runtime as _;
 use crate::runtime::loom as loom_runtime;
 use crate::runtime::loom::Loom;
 use crate::runtime::shuttle::Shuttle;
 use crate::scenario::Scenario;
+use crate::trace::{conformance, ndjson};
 use crate::walk::{self, Walk};
-use crate::{mutant, pins, witness};
+use crate::{mutant, pins, report, witness};
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
+use std::any::Any;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// More branch points than any execution of a scenario has; loom panics above it.
@@ -37,13 +39,12 @@ thread_local! {
 /// count is not the pinned one.
 pub fn loom<S: Scenario>(preemptions: Option<usize>) {
     let started = Instant::now();
+    report::install(Then::Unwind);
     let _before = EXECUTIONS.replace(0);
-    if mutant::chosen().is_some() {
-        report_the_first_panic();
-    }
-    let _of_an_earlier_scenario = witness::take_seen();
+    let _of_an_earlier_scenario = (witness::take_seen(), witness::take_edges());
     every_variant::<S>(preemptions);
     let (executions, seen) = (EXECUTIONS.replace(0), witness::take_seen());
+    let edges = witness::take_edges();
     let name = S::NAME;
     let bound = preemptions.map_or_else(
         || "none (exhaustive)".to_owned(),
@@ -55,26 +56,15 @@ pub fn loom<S: Scenario>(preemptions: Option<usize>) {
     );
     reached(name, S::REACHED, &seen);
     reached(name, S::REACHED_BY_WEAKNESS, &seen);
-    match mutant::chosen() {
-        None => pins::check(&pin(name, preemptions), executions),
-        Some(mutant) => println!("mutant {mutant} survives {name}"),
-    }
-}
-
-/// What a mutant's process prints before it fails: executions, a colon, the first line of the reason.
-pub const CAUGHT: &str = "caught after executions ";
-
-/// A failing execution can fail again on its way out, and abort: what counts is said at once.
-fn report_the_first_panic() {
-    let usual = std::panic::take_hook();
-    let said = AtomicBool::new(false);
-    std::panic::set_hook(Box::new(move |info| {
-        if !said.swap(true, Ordering::Relaxed) {
-            let reason = info.payload_as_str().unwrap_or_default().lines().next();
-            println!("{CAUGHT}{}: {}", EXECUTIONS.get(), reason.unwrap_or_default());
+    report::over();
+    match mutant::what_is_planted() {
+        None => {
+            let pin = pin(name, preemptions);
+            pins::check(&pin, executions);
+            conformance::check(&format!("loom {pin}"), edges);
         }
-        usual(info);
-    }));
+        Some(planted) => println!("survived by {name}: {planted}"),
+    }
 }
 
 /// Runs all variants of a scenario under loom, and nothing else; adds to [`executions`].
@@ -99,11 +89,13 @@ pub(crate) fn every_interleaving<S: Scenario>(variant: usize, preemptions: Optio
     loom_runtime::set_variant(variant);
     unlimited(preemptions).check(|| {
         EXECUTIONS.set(EXECUTIONS.get() + 1);
+        report::execution(("loom", S::NAME), EXECUTIONS.get(), Loom::actor);
         loom_runtime::begin();
         witness::start();
         S::run(&Arc::new(S::world::<Loom>()));
         witness::judge();
     });
+    report::executed();
     loom_runtime::set_variant(0);
 }
 
@@ -150,11 +142,9 @@ pub fn shuttle<S: Scenario>(schedules: u32, seed: u64) {
     let run = || random_schedules::<S>(schedules, seed);
     if let Err(reason) = catch_unwind(AssertUnwindSafe(run)) {
         let at = walk::at();
-        witness::happened().iter().for_each(|line| eprintln!("{line}"));
-        eprintln!(
-            "scenario {name} failed in schedule {} of the walk from seed {seed}",
-            at.schedule
-        );
+        let (lines, failure) =
+            (witness::lines(), in_schedule(name, u64::from(at.schedule), &*reason));
+        publish(&failure, &story(&failure, &lines), &ndjson::lines(&lines));
         eprintln!(
             "repeat it with: cargo run --release -p handfast-model -- shuttle {name} --schedules 1 --seed {}",
             at.seed
@@ -162,12 +152,29 @@ pub fn shuttle<S: Scenario>(schedules: u32, seed: u64) {
         resume_unwind(reason);
     }
     let seen = witness::take_seen();
+    if mutant::what_is_planted().is_some() {
+        return println!("survived by {name}");
+    }
     let (seconds, quick) = (started.elapsed().as_secs_f64(), S::PLAN.shuttle.map(|plan| plan[0]));
     println!(
         "scenario {name}: shuttle, {schedules} schedules from seed {seed}, {seconds:.2} s; seen {seen:?}"
     );
     if quick.is_some_and(|quick| schedules >= quick) {
         reached(name, S::REACHED, &seen);
+    }
+}
+
+/// What a panic in a schedule is about.
+fn in_schedule(scenario: &str, execution: u64, reason: &(dyn Any + Send)) -> Failure {
+    let text = reason.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| reason.downcast_ref::<&str>().copied());
+    Failure {
+        tool: "shuttle".to_owned(),
+        scenario: scenario.to_owned(),
+        execution,
+        message: said(text.unwrap_or_default()),
+        actor: None,
+        place: None,
     }
 }
 

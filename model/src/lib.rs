@@ -14,10 +14,13 @@
 //! | [`scenario`] | entry points of `handfast_core::protocol` only |
 //! | [`check`] | for users: their own callbacks under these tools |
 //! | [`explore`], [`search`] | run a scenario through its executions, its states |
-//! | [`mutant`] | chooses the site that this process weakens |
 //! | [`sweep`] | processes that run mutants |
 //! | [`walk`] | chooses the schedules of a random walk |
+//! | [`trace`], [`report`] | what the witness saw, as text for people and for programs |
 //! | [`pins`] | `pins.txt`: how many executions each scenario has |
+//! | [`mutant`], [`mutants`] | copies of the sources, in which a mistake is planted |
+//! | [`races`], [`rules`], [`museum`] | nothing: what must hold, in words |
+//! | [`coverage`] | `COVERAGE.md` |
 //!
 //! How it fails: an assertion inside the execution that breaks it, or a deadlock for a
 //! wake-up that was lost (a sleep in the model never ends by itself). A scenario that silently
@@ -28,17 +31,24 @@
 #![forbid(unsafe_code)]
 
 pub mod check;
+pub mod coverage;
 pub mod device;
 pub mod effects;
 pub mod explore;
 pub mod mailbox;
 pub mod manner;
+pub mod museum;
 pub mod mutant;
+pub mod mutants;
 pub mod pins;
+pub mod races;
+pub mod report;
+pub mod rules;
 pub mod runtime;
 pub mod scenario;
 pub mod search;
 pub mod sweep;
+pub mod trace;
 pub mod walk;
 pub mod witness;
 pub mod worker;

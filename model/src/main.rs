@@ -1,7 +1,15 @@
-//! Runs one scenario in one tool: `cargo run --release -p handfast-model -- loom issuer_waiter`.
+//! Runs one scenario in one tool: `cargo run --release -p handfast-model -- loom issuer_waiter`; and
+//! planted mistakes: `cargo run -p handfast-model -- mutants --all`.
 
 use clap::{Parser, Subcommand};
 use handfast_core::site::Site;
+use handfast_model::coverage;
+use handfast_model::mutant::Mutant;
+use handfast_model::mutants::mistake::{self, Mistake};
+use handfast_model::mutants::results::{self, Weakened};
+use handfast_model::mutants::{run, select};
+use handfast_model::pins::BLESS;
+use handfast_model::report::{self, Then};
 use handfast_model::scenario::{self, Entry, Reach};
 use handfast_model::sweep::{self, Row, Verdict};
 use std::process::ExitCode;
@@ -54,6 +62,23 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Plant mistakes in a copy of the source; each must be noticed by the scenario that it names
+    Mutants {
+        /// Names of files in model/mutants, without their ending
+        names: Vec<String>,
+        /// All of them
+        #[arg(long, conflicts_with = "names")]
+        all: bool,
+        /// Those whose files have changed since this revision, as many as CI has time for
+        #[arg(long, value_name = "REVISION", conflicts_with_all = ["names", "all"])]
+        changed_since: Option<String>,
+    },
+    /// Write model/COVERAGE.md from the lists and from what runs found
+    Coverage {
+        /// Only compare
+        #[arg(long)]
+        check: bool,
+    },
 }
 
 fn site(name: &str) -> Result<Site, String> {
@@ -62,6 +87,7 @@ fn site(name: &str) -> Result<Site, String> {
 }
 
 fn main() -> ExitCode {
+    report::install(Then::Exit);
     match Arguments::parse().command {
         Command::List => list(),
         Command::Loom { scenario, preemptions } => {
@@ -77,6 +103,10 @@ fn main() -> ExitCode {
             let Some(entry) = find(&scenario) else { return ExitCode::from(2) };
             (entry.shuttle)(schedules, seed);
         }
+        Command::Mutants { names, all, changed_since } => {
+            return or_usage(mutants(names, all, changed_since.as_deref()));
+        }
+        Command::Coverage { check } => return or_usage(write_coverage(check)),
     }
     ExitCode::SUCCESS
 }
@@ -104,6 +134,10 @@ fn orderings(sites: &[Site]) -> ExitCode {
         };
         println!("{:20} {executions:>10} {:>8.2}  {text}", row.mutant, row.seconds);
     });
+    if let Err(error) = keep(&rows) {
+        eprintln!("model/results/{} cannot be written: {error}", results::ORDERINGS);
+        return ExitCode::from(2);
+    }
     let good = |row: &Row| matches!(row.verdict, Verdict::Caught { .. } | Verdict::Relaxed { .. });
     if rows.iter().all(good) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -120,4 +154,59 @@ fn find(name: &str) -> Option<Entry> {
         eprintln!("there is no scenario {name}: `list` shows them all");
     }
     found
+}
+
+/// Makes what was found the known results, if that is wanted.
+fn keep(rows: &[Row]) -> std::io::Result<()> {
+    if std::env::var_os(BLESS).is_none() {
+        return Ok(());
+    }
+    results::change(results::ORDERINGS, |lines: &mut Vec<Weakened>| {
+        lines.retain(|line| Mutant::named(&line.mutant).is_some());
+        for row in rows {
+            lines.retain(|line| line.mutant != row.mutant);
+            if let Verdict::Caught { scenario, message, executions } = &row.verdict {
+                lines.push(Weakened {
+                    mutant: row.mutant.clone(),
+                    tool: "loom".to_owned(),
+                    scenario: (*scenario).to_owned(),
+                    executions: *executions,
+                    message: message.clone(),
+                });
+            }
+        }
+    })
+}
+
+type Done = Result<ExitCode, Box<dyn std::error::Error>>;
+
+fn or_usage(done: Done) -> ExitCode {
+    done.unwrap_or_else(|error| {
+        eprintln!("{error}");
+        ExitCode::from(2)
+    })
+}
+
+fn mutants(names: Vec<String>, all: bool, changed_since: Option<&str>) -> Done {
+    let mistakes = match changed_since {
+        Some(revision) => select::changed_since(revision)?,
+        None => {
+            let names = if all { mistake::names()? } else { names };
+            names.iter().map(|name| Mistake::read(name)).collect::<Result<_, _>>()?
+        }
+    };
+    Ok(if run::all(&mistakes)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn write_coverage(check: bool) -> Done {
+    let (text, path) = (coverage::text()?, coverage::path());
+    if check {
+        let same = std::fs::read_to_string(&path).is_ok_and(|there| there == text);
+        if !same {
+            eprintln!("model/COVERAGE.md is not what the lists and results say: run `coverage`");
+        }
+        return Ok(if same { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    std::fs::write(path, text)?;
+    Ok(ExitCode::SUCCESS)
 }

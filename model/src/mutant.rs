@@ -3,9 +3,10 @@
 //!
 //! A site that both acquires and publishes has two mutants, one without each half: a scenario that notices
 //! when both are missing may need only one of them.
-//! Checked by: `model/tests/`. Mistakes that need other code are patches, see `model/mutants/`.
+//! Or a mistake was planted in its source, see [`crate::mutants`]. Checked by: `model/tests/`.
 
 #![expect(clippy::disallowed_types, reason = "a mutant is a site with another ordering")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "the list of orderings is open")]
 
 use handfast_core::site::Site;
 use std::fmt;
@@ -58,6 +59,24 @@ impl fmt::Display for Mutant {
             _ => Ok(()),
         }
     }
+}
+
+/// The environment variable that says what is wrong with this program's source, where a mistake was
+/// planted in it.
+pub const PLANTED: &str = "HANDFAST_PLANTED";
+
+/// What is wrong with this process, for people, if it is a mutant of either kind: what it counts is not
+/// compared with the pins.
+#[must_use]
+pub fn what_is_planted() -> Option<String> {
+    let Some(Mutant { site, left }) = chosen() else { return std::env::var(PLANTED).ok() };
+    Some(format!(
+        "the ordering of site {} is {left:?} instead of {:?}; its partner: {}. {}",
+        site.name(),
+        site.ordering(),
+        site.partner(),
+        site.meaning().trim()
+    ))
 }
 
 /// The mutant that this process is to run. Read once.

@@ -50,6 +50,25 @@ pub fn check(scenario: &str, executions: u64) {
     );
 }
 
+/// All pinned counts.
+#[must_use]
+pub fn all() -> BTreeMap<String, u64> {
+    parsed(&std::fs::read_to_string(path()).unwrap_or_default())
+}
+
+/// The pinned counts of a scenario under loom, by its bounds.
+#[must_use]
+pub fn of(scenario: &str) -> Vec<(Option<usize>, u64)> {
+    let pins = all();
+    let counts = pins.iter().filter_map(|(name, count)| match name.split_once('/') {
+        None => (name == scenario).then_some((None, *count)),
+        Some((name, bound)) => {
+            Some((Some(bound.parse().ok()?), *count)).filter(|_| name == scenario)
+        }
+    });
+    counts.collect()
+}
+
 fn shown(pinned: Option<u64>) -> String {
     pinned.map_or_else(|| "none".to_owned(), |count| count.to_string())
 }

@@ -10,12 +10,13 @@
 //! `handfast-model` itself, with the environment naming the mutant. [`EXPECTED`] says which scenario is tried first.
 //! Checked by: `model/tests/orderings.rs`. Not checked: several orderings weakened at once.
 
-use crate::explore::CAUGHT;
-use crate::mutant::{Mutant, WEAKEN};
+use crate::mutant::Mutant;
+use crate::mutants::child::{self, Ended, Planted, Run};
+use crate::mutants::mistake::Tool;
+use crate::mutants::run::LIMIT;
 use crate::scenario::{self, Entry};
 use handfast_core::site::Site;
 use std::path::Path;
-use std::process::Command;
 use std::time::Instant;
 
 /// The scenario that is expected to catch a mutant: the mutant's name, the scenario's.
@@ -115,7 +116,8 @@ pub fn orderings(program: &Path, sites: &[Site], mut each: impl FnMut(&Row)) -> 
 }
 
 /// What the list of sites says behind `Relaxed:`.
-fn reason(site: Site) -> &'static str {
+#[must_use]
+pub fn reason(site: Site) -> &'static str {
     let meaning = site.meaning();
     meaning.split_once("Relaxed: ").map_or(meaning, |(_, reason)| reason)
 }
@@ -143,37 +145,34 @@ pub fn hunt(program: &Path, mutant: Mutant) -> Row {
 /// One scenario at the quick level against a mutant; `None` if it passes, or does not run under loom.
 #[must_use]
 pub fn run(program: &Path, mutant: Mutant, entry: Entry) -> Option<Verdict> {
-    let [quick, _] = entry.plan.loom?;
-    let mut command = Command::new(program);
-    command.args(["loom", entry.name]).env(WEAKEN, mutant.to_string());
-    if let Some(bound) = quick {
-        command.arg(format!("--preemptions={bound}"));
-    }
-    let broken = |said| Some(Verdict::Broken { scenario: entry.name, said });
-    let output = match command.output() {
-        Ok(output) => output,
-        Err(error) => return broken(format!("{}: {error}", program.display())),
+    entry.plan.loom?;
+    let (name, broken) =
+        (mutant.to_string(), |said| Some(Verdict::Broken { scenario: entry.name, said }));
+    let run = Run {
+        program,
+        planted: Planted::Site(&name),
+        tool: Tool::Loom,
+        scenario: entry.name,
+        limit: LIMIT,
     };
-    if output.status.success() {
-        return None;
-    }
-    let said = String::from_utf8_lossy(&output.stdout);
-    let Some(caught) = said.lines().find_map(|line| line.strip_prefix(CAUGHT)) else {
-        return broken(String::from_utf8_lossy(&output.stderr).into_owned());
-    };
-    match caught.split_once(": ") {
-        Some((executions, message)) if names_an_invariant(message) => Some(Verdict::Caught {
-            scenario: entry.name,
-            message: message.to_owned(),
-            executions: executions.parse().unwrap_or_default(),
-        }),
-        Some(_) | None => broken(caught.to_owned()),
+    match run.run(&child::trace_of(&name)) {
+        Err(error) => broken(format!("{}: {error}", program.display())),
+        Ok(Ended::Passed) => None,
+        Ok(Ended::Broke(failure, _)) if names_an_invariant(&failure.message) => {
+            Some(Verdict::Caught {
+                scenario: entry.name,
+                message: failure.message.lines().next().unwrap_or_default().to_owned(),
+                executions: failure.execution,
+            })
+        }
+        Ok(Ended::Broke(failure, _)) => broken(failure.message),
+        Ok(Ended::Otherwise(said)) => broken(said),
+        Ok(Ended::TooLong) => broken(format!("stopped after {} s", LIMIT.as_secs())),
     }
 }
 
 /// Whether a failure is the breach of an invariant of RACES, a race, or a lost wake-up.
 fn names_an_invariant(message: &str) -> bool {
-    let message = message.strip_prefix("assertion `left == right` failed: ").unwrap_or(message);
     let numbered = |letter| {
         let rest = message.strip_prefix(letter);
         let digits = rest.map(|rest| rest.trim_start_matches(|at: char| at.is_ascii_digit()));
@@ -182,7 +181,7 @@ fn names_an_invariant(message: &str) -> bool {
     numbered('S')
         || numbered('L')
         || message.starts_with("race: ")
-        || message.starts_with("deadlock; ")
+        || message.starts_with("deadlock: ")
 }
 
 #[cfg(test)]
@@ -194,9 +193,9 @@ mod tests {
         for good in [
             "S7: over, but its bytes are not seen: 0",
             "L10: the recovery did not finish",
-            "assertion `left == right` failed: S14: local after shared",
+            "S14: local after shared",
             "race: a field read by right held 1, the reader saw 0",
-            "deadlock; threads = [(Id(0), Blocked(Location(None)))]",
+            "deadlock: everybody who is left sleeps, and nobody will wake them",
         ] {
             assert!(names_an_invariant(good), "{good}");
         }

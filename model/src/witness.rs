@@ -10,16 +10,19 @@
 //! Checked by: the unit tests below. Not checked: loads (the scenarios assert their values).
 
 use crate::runtime::Actor;
-use handfast_core::edges::EDGES;
+use crate::trace::conformance::Taken;
+use crate::trace::{Line, Place, What};
 use handfast_core::platform::Change;
 use handfast_core::state::{State, Word};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 thread_local! {
-    static CHANGES: RefCell<Vec<(Actor, Change)>> = const { RefCell::new(Vec::new()) };
-    static NOTES: RefCell<Vec<Note>> = const { RefCell::new(Vec::new()) };
+    static LINES: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
+    static LAYOUT: RefCell<Vec<(Range<usize>, Place)>> = const { RefCell::new(Vec::new()) };
     static SEEN: RefCell<BTreeMap<&'static str, u64>> = const { RefCell::new(BTreeMap::new()) };
+    static TAKEN: Cell<Taken> = const { Cell::new(Taken::NONE) };
 }
 
 /// Counts something that happened, over all executions of a scenario.
@@ -44,56 +47,17 @@ pub(crate) fn in_callback(inside: bool) -> bool {
     inside
 }
 
-/// Notes an access to a word of the application's own, or a death, for people.
-pub(crate) fn note(actor: Actor, word: Option<usize>, what: &'static str, value: u64) {
-    let after = CHANGES.with_borrow(Vec::len);
-    NOTES.with_borrow_mut(|notes| notes.push(Note { after, actor, word, what, value }));
+/// An access to a word of the application's own.
+pub(crate) fn application(actor: Actor, word: usize, what: &'static str, value: u64) {
+    step(actor, What::Application(word, what, value));
 }
 
-/// What happened in this execution so far, a line for each: the changes of the handles' words, and what was
-/// noted. The application's words are numbered as they appear. Empty in the midst of a change.
-#[must_use]
-pub fn happened() -> Vec<String> {
-    let (mut lines, mut words) = (Vec::new(), Vec::new());
-    let all =
-        CHANGES.with(|changes| changes.try_borrow().map(|all| all.clone()).unwrap_or_default());
-    let notes = NOTES.with(|notes| notes.try_borrow().map(|all| all.clone()).unwrap_or_default());
-    let mut notes = notes.iter().peekable();
-    for at in 0..=all.len() {
-        while let Some(note) = notes.next_if(|note| note.after == at) {
-            lines.push(note.line(&mut words));
-        }
-        if let Some((actor, Change { handle, old, new, event, .. })) = all.get(at) {
-            let name = actor.name;
-            lines.push(format!("{name:12} {handle}: {old:?} -> {new:?} ({event:?})"));
-        }
+/// A step of this actor; counts it, if its kind is one that scenarios require.
+pub fn step(actor: Actor, what: What) {
+    if let Some(name) = what.counts_as() {
+        saw(name);
     }
-    lines
-}
-
-/// Something that is no change of a handle's word.
-#[derive(Clone, Copy)]
-struct Note {
-    /// How many changes came before.
-    after: usize,
-    actor: Actor,
-    /// The address of the word, if it is about one.
-    word: Option<usize>,
-    what: &'static str,
-    value: u64,
-}
-
-impl Note {
-    fn line(&self, words: &mut Vec<usize>) -> String {
-        let Self { actor, word, what, value, .. } = *self;
-        let Some(word) = word else { return format!("{:12} {what}", actor.name) };
-        let known = words.iter().position(|known| *known == word);
-        let number = known.unwrap_or_else(|| {
-            words.push(word);
-            words.len() - 1
-        });
-        format!("{:12} application's word {}: {what} {value:#x}", actor.name, number + 1)
-    }
+    LINES.with_borrow_mut(|lines| lines.push(Line { actor, what }));
 }
 
 /// What happened how often since the last call.
@@ -102,14 +66,45 @@ pub fn take_seen() -> BTreeMap<&'static str, u64> {
     SEEN.take()
 }
 
-/// Forgets the changes of the execution before.
+/// Which edges were taken since the last call.
+#[must_use]
+pub fn take_edges() -> Taken {
+    TAKEN.take()
+}
+
+/// Forgets the execution before.
 pub(crate) fn start() {
-    CHANGES.with_borrow_mut(Vec::clear);
-    NOTES.with_borrow_mut(Vec::clear);
+    LINES.with_borrow_mut(Vec::clear);
+    LAYOUT.with_borrow_mut(Vec::clear);
+}
+
+/// The steps of the present execution.
+#[must_use]
+pub fn lines() -> Vec<Line> {
+    LINES.with_borrow(Vec::clone)
+}
+
+/// Says where a list of shared things lies in this execution, so that steps on them have a name.
+pub(crate) fn lay_out<T>(things: &[T], name: fn(u32) -> Place) {
+    LAYOUT.with_borrow_mut(|layout| {
+        for (index, thing) in (0..).zip(things) {
+            let start = std::ptr::from_ref(thing).addr();
+            layout.push((start..start + size_of::<T>(), name(index)));
+        }
+    });
+}
+
+/// The name of the shared thing that this is a part of.
+pub(crate) fn place_of<T>(part: &T) -> Place {
+    let at = std::ptr::from_ref(part).addr();
+    LAYOUT.with_borrow(|layout| {
+        let found = layout.iter().find(|(range, _)| range.contains(&at));
+        found.map_or(Place::Other, |(_, place)| *place)
+    })
 }
 
 pub(crate) fn changed(actor: Actor, change: Change) {
-    CHANGES.with_borrow_mut(|changes| changes.push((actor, change)));
+    step(actor, What::Changed(change));
 }
 
 /// Judges the execution that ends.
@@ -117,30 +112,33 @@ pub(crate) fn changed(actor: Actor, change: Change) {
 /// # Panics
 /// If it broke S1, S2 or S23.
 pub(crate) fn judge() {
-    CHANGES.with_borrow(|changes| {
-        if let Err(what) = verdict(changes) {
-            panic!("{what}\n{changes:#?}");
+    LINES.with_borrow(|lines| {
+        let changes = lines.iter().filter_map(|line| {
+            if let What::Changed(change) = &line.what { Some(change) } else { None }
+        });
+        match verdict(changes) {
+            Ok(taken) => TAKEN.set(TAKEN.get().union(taken)),
+            Err(what) => panic!("{what}"),
         }
     });
 }
 
-fn verdict(changes: &[(Actor, Change)]) -> Result<(), &'static str> {
+fn verdict<'a>(changes: impl Iterator<Item = &'a Change>) -> Result<Taken, &'static str> {
     let mut words = BTreeMap::new();
     let mut completions = BTreeMap::new();
-    for (_, change) in changes {
+    let mut taken = Taken::NONE;
+    for change in changes {
         let handle = change.handle.0;
         let before = words.insert(handle, change.new).unwrap_or(Word::NEW);
         if before != change.old {
             return Err("S2: a change was wiped out by a store");
-        }
-        if !EDGES.iter().any(|edge| edge.event == change.event && ends_in(edge.to, change.new)) {
-            return Err("S2: a change is not an edge");
         }
         let (old, new) = (change.old.generation().get(), change.new.generation().get());
         let recycled = change.new.state() == State::Idle;
         if new != old + u64::from(recycled) {
             return Err("S23: a generation did not go up by one");
         }
+        taken = taken.and(change).ok_or("S2: a change is not an edge")?;
         if change.old.state() <= State::Submitted && change.new.state() >= State::CompletedIo {
             let count = completions.entry((handle, old)).or_insert(0);
             *count += 1;
@@ -149,24 +147,19 @@ fn verdict(changes: &[(Actor, Change)]) -> Result<(), &'static str> {
             }
         }
     }
-    Ok(())
-}
-
-fn ends_in(to: Option<State>, word: Word) -> bool {
-    to.is_none_or(|to| to == word.state())
+    Ok(taken)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::MAIN;
     use handfast_core::ids::{Generation, HandleId, ProcessSlot};
     use handfast_core::site::Site;
     use handfast_core::state::{Event, Role};
 
-    fn change(old: Word, new: Word, event: Event) -> (Actor, Change) {
+    fn change(old: Word, new: Word, event: Event) -> Change {
         let role = Role::Issuer(ProcessSlot::new(0).unwrap());
-        (MAIN, Change { handle: HandleId(0), old, new, site: Site::Define, event, role })
+        Change { handle: HandleId(0), old, new, site: Site::Define, event, role }
     }
 
     fn word(generation: u64, state: State) -> Word {
@@ -180,8 +173,8 @@ mod tests {
             change(Word::NEW, word(1, State::HandedOut), Event::HandOut),
             change(word(1, State::Defined), word(1, State::Staged), Event::Stage),
         ];
-        assert_eq!(verdict(&broken[..1]), Ok(()));
-        assert_eq!(verdict(&broken), Err("S2: a change was wiped out by a store"));
+        assert!(verdict(broken[..1].iter()).is_ok());
+        assert_eq!(verdict(broken.iter()), Err("S2: a change was wiped out by a store"));
     }
 
     #[test]
@@ -190,6 +183,6 @@ mod tests {
             change(Word::NEW, word(1, State::HandedOut), Event::HandOut),
             change(word(1, State::HandedOut), word(3, State::Idle), Event::Release),
         ];
-        assert_eq!(verdict(&broken), Err("S23: a generation did not go up by one"));
+        assert_eq!(verdict(broken.iter()), Err("S23: a generation did not go up by one"));
     }
 }

@@ -22,6 +22,8 @@ use crate::mailbox::{IoId, Mailbox, entry, io_of};
 use crate::manner::{self, Results};
 pub use crate::manner::{How, Manner};
 use crate::runtime::{Actor, Lock, Queue, Runtime, SharedWord as _};
+use crate::trace::Place;
+use crate::witness;
 use handfast_core::handle::{Handle, Iovec, Slot};
 use handfast_core::ids::{Generation, HandleId, PoolTag, ProcessSlot, WaitRef};
 use handfast_core::outcome::{Outcome, RawResult};
@@ -102,13 +104,16 @@ pub struct Size {
     pub reaps: bool,
     /// Whether workers may execute its IOs.
     pub workers: bool,
+    /// Whether a recoverer finds completions of the dead in such a ring.
+    pub drains: bool,
 }
 
 impl Size {
     /// One handle for each slot, no leases.
     #[must_use]
     pub const fn slots(slots: u32) -> Self {
-        Self { slots, handles: 1, owners: slots, leases: 0, reaps: false, workers: false }
+        let (reaps, workers, drains) = (false, false, false);
+        Self { slots, handles: 1, owners: slots, leases: 0, reaps, workers, drains }
     }
 
     /// The same, but only so many slots have handles: the processes of the others issue nothing.
@@ -139,6 +144,12 @@ impl Size {
         Self { workers: true, ..self }
     }
 
+    /// The same with completions that only a recoverer takes out.
+    #[must_use]
+    pub const fn draining(self) -> Self {
+        Self { drains: true, ..self }
+    }
+
     /// The same with this many leases.
     #[must_use]
     pub const fn leases(self, leases: u32) -> Self {
@@ -161,7 +172,7 @@ impl<R: Runtime> Words<R> {
     fn new(size: Size) -> Self {
         use handfast_core::platform::Atomic64 as _;
         let handles = 0..size.all_handles();
-        Self {
+        let words = Self {
             size,
             handles: handles.clone().map(|_| Handle::new()).collect(),
             slots: (0..size.slots).map(|_| Slot::new()).collect(),
@@ -174,7 +185,11 @@ impl<R: Runtime> Words<R> {
                 })
                 .collect(),
             doorbell: size.workers.then(Doorbell::new),
-        }
+        };
+        witness::lay_out(&words.handles, Place::Handle);
+        witness::lay_out(&words.slots, Place::Slot);
+        witness::lay_out(&words.leases, Place::Lease);
+        words
     }
 }
 
@@ -243,6 +258,8 @@ pub struct Kernel<R: Runtime> {
     ring: R::Queue,
     /// Whether there is such a ring at all.
     reaps: bool,
+    /// Whether a recoverer looks into it.
+    drains: bool,
     /// To each slot, what the application passes on outside of the pool.
     notes: Vec<R::Queue>,
     devices: Vec<Option<Device<R>>>,
@@ -253,7 +270,8 @@ pub struct Kernel<R: Runtime> {
 
 impl<R: Runtime> Kernel<R> {
     fn new(size: Size) -> Self {
-        let locks = (0..size.slots).map(|_| R::Lock::new()).collect();
+        let locks: Vec<_> = (0..size.slots).map(|_| R::Lock::new()).collect();
+        witness::lay_out(&locks, Place::Lock);
         let bytes = (0..size.all_handles()).map(|_| R::Field::new(0)).collect();
         Self {
             locks,
@@ -262,6 +280,7 @@ impl<R: Runtime> Kernel<R> {
             mailbox: Mailbox::default(),
             ring: R::Queue::new(),
             reaps: size.reaps,
+            drains: size.drains,
             notes: (0..size.slots).map(|_| R::Queue::new()).collect(),
             devices: (0..size.slots).map(|_| None).collect(),
             results: Results::Good,
@@ -369,6 +388,7 @@ impl<R: Runtime> Drive for Kernel<R> {
         if let Some(device) = self.device(dead) {
             device.drain(deliver);
         }
+        while self.drains && self.reap(deliver) {}
     }
 }
 

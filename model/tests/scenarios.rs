@@ -1,13 +1,16 @@
 //! Every scenario under loom, one test each, as far as its plan says: at the quick level, or with
 //! `RUSTFLAGS="--cfg loom"` at the wide one.
 
+#![expect(clippy::disallowed_types, reason = "a counter of the test, outside of the model")]
+
 use handfast_core::platform::{Atomic64 as _, EventCount as _, Field as _};
 use handfast_core::site::Site;
 use handfast_model::explore;
 use handfast_model::runtime::loom::{Atomic, Count, Payload};
 use handfast_model::scenario::{
-    self, acquire, callbacks_waiter, death, foreign_reader, issuer_completer, issuer_waiter,
-    leases, reaper, recoverers, reentry, refusal, slots, viewer, waiters, worker,
+    self, acquire, aftermath, callbacks_waiter, death, foreign_reader, issuer_completer,
+    issuer_waiter, late, leases, own, reaper, recoverers, reentry, refusal, slots, viewer, waiters,
+    worker,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -68,6 +71,19 @@ scenarios! {
     dead_worker: death::Worker;
     two_recoverers: recoverers::Two;
     dead_recoverer: recoverers::Dead;
+    own_staged: own::OwnStaged;
+    late_release: own::LateRelease;
+    mixed_batch: own::MixedBatch;
+    acquire_in_order: own::InOrder;
+    detach_batch: own::DetachBatch;
+    early_poll: late::EarlyPoll;
+    late_completion: late::LateCompletion;
+    dead_issuer_probe: aftermath::ProbedIssuer;
+    dead_worker_probe: aftermath::ProbedWorker;
+    dead_issuer_newcomer: aftermath::Newcomer;
+    dead_ring: aftermath::Ring;
+    dead_recoverer_lease: aftermath::Leases;
+    dead_open_worker: aftermath::OpenWorker;
 }
 
 #[test]

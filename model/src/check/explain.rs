@@ -5,6 +5,7 @@
 //!
 //! Checked by: `model/tests/check.rs`.
 
+use crate::trace::columns;
 use crate::{explore, walk, witness};
 use std::cell::Cell;
 use std::panic::PanicHookInfo;
@@ -57,9 +58,11 @@ fn tell(check: Check, info: &PanicHookInfo<'_>) {
     if tool == "shuttle" {
         eprintln!("  seed:          {} (under_shuttle(1, seed) repeats it)", walk::at().seed);
     }
-    eprintln!("\n  what happened until then (h0: the IO's handle, its state@generation):");
-    witness::happened().iter().for_each(|line| eprintln!("    {line}"));
-    eprintln!();
+    eprintln!(
+        "\nwhat happened until then:\n{}\n\n{}",
+        columns::LEGEND,
+        columns::table(&witness::lines())
+    );
     if let Some(code) = exit {
         std::process::exit(code);
     }

@@ -29,6 +29,7 @@
 use super::word::shared_word;
 use super::{Actor, Lock, MAIN, Queue, Runtime, SharedWord};
 use crate::mutant::{self, ordering};
+use crate::trace::{Place, What};
 use crate::witness;
 use handfast_core::platform::{Atomic64, Change, EventCount, Field, Platform, Slept};
 use handfast_core::site::Site;
@@ -83,13 +84,17 @@ fn mortal_step() {
     match LIVES.with(Cell::get) {
         Some(0) => {
             LIVES.with(|lives| lives.set(None));
-            witness::saw("died");
-            witness::note(Loom::actor(), None, "DIES", 0);
+            tell(What::Died);
             resume_unwind(Box::new(Killed));
         }
         Some(left) => LIVES.with(|lives| lives.set(Some(left - 1))),
         None => {}
     }
+}
+
+/// Tells the witness of a step of the calling actor.
+fn tell(what: What) {
+    witness::step(Loom::actor(), what);
 }
 
 /// Marks of those who have read an atomic since it was last written: the reader and the next writer
@@ -156,6 +161,7 @@ impl Atomic64 for Atomic {
         step();
         let value = self.0.load(ordering(site));
         self.1.read();
+        tell(What::Read(site, witness::place_of(self), value));
         value
     }
 
@@ -164,6 +170,7 @@ impl Atomic64 for Atomic {
         step();
         self.0.store(value, ordering(site));
         self.1.written();
+        self.wrote(site, value);
     }
 
     #[track_caller]
@@ -171,6 +178,7 @@ impl Atomic64 for Atomic {
         step();
         let old = self.0.swap(value, ordering(site));
         self.1.written();
+        self.wrote(site, value);
         old
     }
 
@@ -179,6 +187,7 @@ impl Atomic64 for Atomic {
         step();
         let old = self.0.fetch_add(delta, ordering(site));
         self.1.written();
+        self.wrote(site, old.wrapping_add(delta));
         old
     }
 
@@ -187,6 +196,7 @@ impl Atomic64 for Atomic {
         step();
         let old = self.0.fetch_or(bits, ordering(site));
         self.1.written();
+        self.wrote(site, old | bits);
         old
     }
 
@@ -198,7 +208,9 @@ impl Atomic64 for Atomic {
         let (impossible, ordering) = (u64::MAX, ordering(site));
         let found = self.0.compare_exchange(impossible, impossible, ordering, ordering);
         self.1.written();
-        found.unwrap_or_else(|found| found)
+        let found = found.unwrap_or_else(|found| found);
+        tell(What::Read(site, witness::place_of(self), found));
+        found
     }
 
     #[track_caller]
@@ -206,15 +218,30 @@ impl Atomic64 for Atomic {
         step();
         let old = self.0.fetch_and(bits, ordering(site));
         self.1.written();
+        self.wrote(site, old & bits);
         old
     }
 
     #[track_caller]
     fn compare_exchange(&self, site: Site, current: u64, new: u64) -> Result<u64, u64> {
         step();
-        let old = self.0.compare_exchange(current, new, ordering(site), Ordering::Relaxed);
+        let done = self.0.compare_exchange(current, new, ordering(site), Ordering::Relaxed);
         self.1.written();
-        old
+        match done {
+            Ok(_) => self.wrote(site, new),
+            Err(found) => tell(What::Lost(site, witness::place_of(self), found)),
+        }
+        done
+    }
+}
+
+impl Atomic {
+    /// A handle's word is reported by the protocol, which knows the event.
+    fn wrote(&self, site: Site, value: u64) {
+        let place = witness::place_of(self);
+        if !matches!(place, Place::Handle(_)) {
+            tell(What::Wrote(site, place, value));
+        }
     }
 }
 
@@ -319,13 +346,16 @@ impl EventCount for Count {
         step();
         let ticket = self.count.load(ordering(Site::CountTicket));
         self.readers.read();
+        tell(What::Ticket(witness::place_of(self)));
         ticket
     }
 
     #[track_caller]
     fn sleep(&self, ticket: u32, slice_ns: u64) -> Slept {
         step();
+        let place = witness::place_of(self);
         if slice_ns == 0 {
+            tell(What::SliceOver(place));
             return Slept::SliceOver;
         }
         let newest =
@@ -333,10 +363,11 @@ impl EventCount for Count {
         self.readers.written();
         if newest == Err(ticket) {
             locked(&self.sleepers).push(thread::current());
-            witness::saw("slept");
+            tell(What::Slept(place));
             thread::park();
+            tell(What::Woke(place));
         } else {
-            witness::saw("ticket was old");
+            tell(What::TicketOld(place));
         }
         Slept::LookAgain
     }
@@ -347,7 +378,7 @@ impl EventCount for Count {
         self.count.fetch_add(1, ordering(Site::CountPost));
         self.readers.written();
         let woken = std::mem::take(&mut *locked(&self.sleepers));
-        witness::saw(if woken.is_empty() { "posted to nobody" } else { "woke a sleeper" });
+        tell(What::Posted(witness::place_of(self), woken.len()));
         woken.iter().for_each(Thread::unpark);
     }
 
@@ -357,7 +388,7 @@ impl EventCount for Count {
         self.count.fetch_add(1, ordering(Site::CountPost));
         let mut sleepers = locked(&self.sleepers);
         let woken = sleepers.len().min(wake as usize);
-        witness::saw(if woken == 0 { "posted to nobody" } else { "woke some sleepers" });
+        tell(What::PostedSome(witness::place_of(self), woken));
         sleepers.drain(..woken).for_each(|sleeper| sleeper.unpark());
     }
 }
@@ -380,6 +411,7 @@ impl Queue for Mail {
     fn push(&self, entry: u64) {
         step();
         self.turn.fetch_add(1, Ordering::AcqRel);
+        tell(What::Put);
         locked(&self.entries).push_back(entry);
         let woken = std::mem::take(&mut *locked(&self.sleepers));
         woken.iter().for_each(Thread::unpark);
@@ -391,6 +423,7 @@ impl Queue for Mail {
                 return entry;
             }
             locked(&self.sleepers).push(thread::current());
+            tell(What::AwaitsMail);
             thread::park();
         }
     }
@@ -398,7 +431,9 @@ impl Queue for Mail {
     fn try_pop(&self) -> Option<u64> {
         step();
         self.turn.fetch_add(0, Ordering::AcqRel);
-        locked(&self.entries).pop_front()
+        let entry = locked(&self.entries).pop_front();
+        tell(What::Took(entry.is_some()));
+        entry
     }
 }
 
@@ -434,17 +469,23 @@ impl Lock for SlotLock {
     fn try_lock(&self) -> bool {
         step();
         let mine = Loom::actor().process + 1;
-        self.holder.compare_exchange(0, mine, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        let relaxed = Ordering::Relaxed;
+        let got = self.holder.compare_exchange(0, mine, relaxed, relaxed).is_ok();
+        tell(What::Locked(witness::place_of(self), got));
+        got
     }
 
     fn unlock(&self) {
         step();
         self.release();
+        tell(What::Unlocked(witness::place_of(self)));
     }
 
     fn is_free(&self) -> bool {
         step();
-        self.holder() == 0
+        let free = self.holder() == 0;
+        tell(What::Probed(witness::place_of(self), free));
+        free
     }
 
     fn until_free(&self) {
@@ -525,6 +566,7 @@ impl Runtime for Loom {
             NUMBER.with(|current| current.set(number));
             let lives = (actor.mortal && variant > 0).then(|| variant - 1);
             LIVES.with(|left| left.set(lives));
+            tell(What::Began);
             if let Err(reason) = catch_unwind(AssertUnwindSafe(&body)) {
                 if !reason.is::<Killed>() {
                     resume_unwind(reason);
@@ -532,6 +574,7 @@ impl Runtime for Loom {
                 at_death();
             }
             LIVES.with(|left| left.set(None));
+            tell(What::Ended);
         });
         started.expect("loom has threads left")
     }

@@ -117,8 +117,8 @@ pub trait Runtime: Platform + Send + Sync {
     /// The calling actor.
     fn actor() -> Actor;
 
-    /// Counts something that happened, over all executions of a scenario.
+    /// Something happened: counted over all executions of a scenario, and a line of the trace.
     fn saw(what: &'static str) {
-        crate::witness::saw(what);
+        crate::witness::step(Self::actor(), crate::trace::What::Note(what));
     }
 }

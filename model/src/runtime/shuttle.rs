@@ -33,6 +33,7 @@ pub use sleep::Count;
 
 use super::word::shared_word;
 use super::{Actor, Lock, MAIN, Queue, Runtime, SharedWord};
+use crate::trace::What;
 use crate::witness;
 use handfast_core::platform::{Atomic64, Change, Field, Platform, SLICE_NS};
 use handfast_core::site::Site;
@@ -167,8 +168,7 @@ impl Task {
 
 fn die() -> ! {
     with_me(|task| task.lives = None);
-    witness::saw("died");
-    witness::note(Shuttle::actor(), None, "DIES", 0);
+    witness::step(Shuttle::actor(), What::Died);
     resume_unwind(Box::new(Killed))
 }
 

@@ -49,7 +49,7 @@ macro_rules! shared_word {
         impl $word {
             fn note(&self, what: &'static str, value: u64) -> u64 {
                 let address = std::ptr::from_ref(self).addr();
-                $crate::witness::note($actor(), Some(address), what, value);
+                $crate::witness::application($actor(), address, what, value);
                 value
             }
         }

@@ -24,7 +24,11 @@ use std::sync::Arc;
 const ONE_DEATH: Reach = Reach { deaths: 1, ..Reach::ALIVE };
 
 /// What an issuer does with its life, as slot 0, attached before.
-fn live<R: Runtime, const WAITER_IS_TOLD: bool>(world: &Arc<World<R>>, how: How, callbacks: bool) {
+pub(super) fn live<R: Runtime, const WAITER_IS_TOLD: bool>(
+    world: &Arc<World<R>>,
+    how: How,
+    callbacks: bool,
+) {
     let mut issuer = world.issuer(slot(0), how);
     let handle = issuer.acquire(0).expect("a handle is free");
     let this = (handle.id, handle.generation);
@@ -41,13 +45,13 @@ fn live<R: Runtime, const WAITER_IS_TOLD: bool>(world: &Arc<World<R>>, how: How,
 }
 
 /// What the survivor does for slot 0.
-fn recover<R: Runtime>(world: &World<R>) {
+pub(super) fn recover<R: Runtime>(world: &World<R>) {
     world.until_gone(slot(0));
     world.recover(slot(1), slot(0));
 }
 
 /// The next life of slot 0: the handle is idle, and can be used.
-fn live_again<R: Runtime>(world: &Arc<World<R>>) {
+pub(super) fn live_again<R: Runtime>(world: &Arc<World<R>>) {
     let attached = world.enter(slot(0), 2);
     let mut issuer = world.issuer_at(slot(0), How::InPlace, &attached.generations);
     let handle = issuer.acquire(0).expect("a handle is free");
@@ -284,7 +288,7 @@ impl Scenario for Worker {
 }
 
 /// Claims and executes what there is; whether there was something.
-fn execute<R: Runtime>(world: &World<R>, me: u32) -> bool {
+pub(super) fn execute<R: Runtime>(world: &World<R>, me: u32) -> bool {
     let claimed = world.context(slot(me)).claim(io(0, 1).0).expect("the handle exists");
     if claimed.is_some() {
         assert!(world.complete(slot(me), io(0, 1)), "S1: completed by another");

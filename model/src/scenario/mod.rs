@@ -14,6 +14,7 @@
 //! Checked by: the mutants (see `model/COVERAGE.md`).
 
 pub mod acquire;
+pub mod aftermath;
 pub mod callbacks_waiter;
 pub mod crowd;
 pub mod death;
@@ -22,7 +23,9 @@ pub mod foreign_reader;
 pub mod issuer_completer;
 pub mod issuer_waiter;
 pub mod kernel_manners;
+pub mod late;
 pub mod leases;
+pub mod own;
 pub mod parts;
 pub mod reaper;
 pub mod recoverers;
@@ -156,11 +159,47 @@ impl Entry {
             name: S::NAME,
             covers: S::COVERS,
             plan: S::PLAN,
-            loom: explore::loom::<S>,
-            search: search::explore::<S>,
-            shuttle: explore::shuttle::<S>,
+            loom: if is_built("loom", S::NAME) { explore::loom::<S> } else { left_out },
+            search: if is_built("search", S::NAME) { search::explore::<S> } else { left_out },
+            shuttle: if is_built("shuttle", S::NAME) { explore::shuttle::<S> } else { left_out_of },
         }
     }
+}
+
+/// The environment variable that names, at compile time, the one tool and scenario that a program is
+/// built for: what is planted in `core` is compiled again for each scenario in the program.
+pub const ONLY: &str = "HANDFAST_ONLY";
+
+/// Whether this program can run a scenario in a tool.
+const fn is_built(tool: &str, scenario: &str) -> bool {
+    let Some(only) = option_env!("HANDFAST_ONLY") else { return true };
+    let (only, tool, scenario) = (only.as_bytes(), tool.as_bytes(), scenario.as_bytes());
+    if only.len() != tool.len() + 1 + scenario.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < only.len() {
+        let expected = if at < tool.len() {
+            tool[at]
+        } else if at == tool.len() {
+            b' '
+        } else {
+            scenario[at - tool.len() - 1]
+        };
+        if only[at] != expected {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+fn left_out<T>(_: T) {
+    panic!("this program was built for one scenario, and this is another one");
+}
+
+fn left_out_of(schedules: u32, seed: u64) {
+    left_out((schedules, seed));
 }
 
 /// All scenarios. A static, so that only this crate compiles them.
@@ -215,6 +254,19 @@ pub static ALL: &[Entry] = &[
     Entry::of::<kernel_manners::WritesAfterDeath>(),
     Entry::of::<crowd::Crowd>(),
     Entry::of::<survivors::Survivors>(),
+    Entry::of::<own::OwnStaged>(),
+    Entry::of::<own::LateRelease>(),
+    Entry::of::<own::MixedBatch>(),
+    Entry::of::<own::InOrder>(),
+    Entry::of::<own::DetachBatch>(),
+    Entry::of::<late::EarlyPoll>(),
+    Entry::of::<late::LateCompletion>(),
+    Entry::of::<aftermath::ProbedIssuer>(),
+    Entry::of::<aftermath::ProbedWorker>(),
+    Entry::of::<aftermath::Newcomer>(),
+    Entry::of::<aftermath::Ring>(),
+    Entry::of::<aftermath::Leases>(),
+    Entry::of::<aftermath::OpenWorker>(),
 ];
 
 /// The scenario of this name.

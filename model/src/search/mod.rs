@@ -29,12 +29,16 @@ pub mod sim;
 mod state;
 mod step;
 
+use crate::report::{self, Failure};
 use crate::scenario::{Reach, Scenario};
-use crate::{pins, witness};
+use crate::trace::conformance::{self, Taken};
+use crate::trace::ndjson;
+use crate::{mutant, pins, witness};
 use explorer::Search;
 use handfast_core::platform::Change;
 use memory::Program;
 use operation::Note;
+use serde_json::json;
 use sim::Sim;
 use state::{Graph, Move, State};
 use std::collections::{BTreeSet, HashSet};
@@ -172,6 +176,23 @@ fn blocked(search: &Search, state: &State) -> Vec<Line> {
 }
 
 impl Violation {
+    /// Says it, for people and for programs.
+    fn publish(&self, scenario: &str, states: u64) {
+        let failure = Failure {
+            tool: "search".to_owned(),
+            scenario: scenario.to_owned(),
+            execution: states,
+            message: self.what.clone(),
+            actor: None,
+            place: None,
+        };
+        let steps = self.story.iter().enumerate().map(|(index, line)| match &line.change {
+            Some(change) => ndjson::change(index + 1, line.actor, change),
+            None => json!({ "step": index + 1, "actor": line.actor, "what": line.what }),
+        });
+        report::publish(&failure, &self.tell(), &steps.collect::<Vec<_>>());
+    }
+
     /// The story as text, a line for each step.
     #[must_use]
     pub fn tell(&self) -> String {
@@ -202,8 +223,14 @@ pub fn explore<S: Scenario>(reach: Reach) {
         started.elapsed().as_secs_f64()
     );
     let _not_of_this_tool = witness::take_seen();
+    let edges = report.changes.iter().try_fold(Taken::NONE, Taken::and);
+    let edges = edges.expect("S2: every change is a way along edges");
     if let Some(violation) = &report.violation {
-        panic!("scenario {name}: {}", violation.tell());
+        violation.publish(name, report.states);
+        panic!("scenario {name}: {}", violation.what);
+    }
+    if mutant::what_is_planted().is_some() {
+        return println!("survived by {name}");
     }
     if S::PLAN.search.is_none_or(|planned| (planned.deaths, planned.spurious) != (deaths, spurious))
     {
@@ -215,6 +242,7 @@ pub fn explore<S: Scenario>(reach: Reach) {
     let bound = format!("{name}/search/{deaths}/{spurious}");
     pins::check(&format!("{bound}/states"), report.states);
     pins::check(&format!("{bound}/moves"), report.moves);
+    conformance::check(&format!("search {name}/{deaths}/{spurious}"), edges);
 }
 
 #[cfg(test)]

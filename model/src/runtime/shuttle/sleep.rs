@@ -5,7 +5,9 @@
 
 #![expect(clippy::disallowed_types, reason = "a platform passes the sites' orderings on")]
 
-use super::{EXECUTION, died, me, mortal_step, random, step, switch, with_me};
+use super::{EXECUTION, Shuttle, died, me, mortal_step, random, step, switch, with_me};
+use crate::runtime::Runtime as _;
+use crate::trace::What;
 use crate::witness;
 use handfast_core::platform::{EventCount, SLICE_NS, Slept};
 use handfast_core::site::Site;
@@ -112,7 +114,7 @@ impl Count {
             let left = usize::try_from(random(woken.len() as u64)).expect("below a usize");
             self.sleepers.list().push(woken.swap_remove(left));
         }
-        witness::saw(if woken.is_empty() { "posted to nobody" } else { "woke a sleeper" });
+        witness::step(Shuttle::actor(), What::Posted(witness::place_of(self), woken.len()));
         woken.iter().for_each(|(_, thread)| thread.unpark());
     }
 }
@@ -133,12 +135,14 @@ impl EventCount for Count {
             return Slept::SliceOver;
         }
         if self.count.load(Ordering::Relaxed) != ticket {
-            witness::saw("ticket was old");
+            witness::step(Shuttle::actor(), What::TicketOld(witness::place_of(self)));
             return Slept::LookAgain;
         }
         self.sleepers.add_me();
-        witness::saw("slept");
-        self.sleep_until_woken(slice_ns)
+        witness::step(Shuttle::actor(), What::Slept(witness::place_of(self)));
+        let slept = self.sleep_until_woken(slice_ns);
+        witness::step(Shuttle::actor(), What::Woke(witness::place_of(self)));
+        slept
     }
 
     fn post(&self) {

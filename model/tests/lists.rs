@@ -1,0 +1,145 @@
+//! The lists are complete, and `COVERAGE.md` says what they say.
+
+use handfast_model::mutant::Mutant;
+use handfast_model::mutants::mistake::Mistake;
+use handfast_model::mutants::results::{self, Edges, Found, Weakened};
+use handfast_model::trace::conformance;
+use handfast_model::{coverage, museum, races, rules, scenario};
+use std::collections::BTreeSet;
+
+fn mistakes() -> Vec<Mistake> {
+    Mistake::all().expect("the patches are readable")
+}
+
+/// `prefix1 … prefixN`.
+fn numbered(prefix: &str, last: u32) -> Vec<String> {
+    (1..=last).map(|number| format!("{prefix}{number}")).collect()
+}
+
+#[test]
+fn the_races_are_those_of_the_design_each_once() {
+    let ids: Vec<_> = races::all().map(|item| item.id.to_owned()).collect();
+    assert_eq!(ids, [numbered("S", 26), numbered("L", 10), numbered("RC", 44)].concat());
+}
+
+#[test]
+fn every_race_has_a_scenario_or_a_sentence() {
+    for item in races::all() {
+        let covered = races::covered_by(item.id);
+        assert!(
+            !covered.is_empty() || item.closed.is_some_and(is_a_sentence),
+            "{} ({}) has neither",
+            item.id,
+            item.words
+        );
+    }
+}
+
+#[test]
+fn every_id_that_a_scenario_names_exists() {
+    for entry in scenario::ALL {
+        for id in entry.covers {
+            assert!(races::named(id).is_some(), "{} covers {id}, which is nothing", entry.name);
+        }
+    }
+}
+
+fn is_a_sentence(text: &str) -> bool {
+    text.len() > 30
+}
+
+#[test]
+fn the_museum_is_that_of_the_design_each_entry_once_and_planted_or_closed() {
+    let ids: Vec<_> = museum::ALL.iter().map(|entry| entry.id.to_owned()).collect();
+    assert_eq!(ids, [numbered("B", 29), numbered("U", 6), numbered("R", 28)].concat());
+    let mistakes = mistakes();
+    for entry in museum::ALL {
+        let patched = mistakes.iter().any(|mistake| mistake.museum.iter().any(|id| id == entry.id));
+        match entry.shown {
+            museum::Shown::Planted(sites) => {
+                assert!(
+                    patched || !sites.is_empty(),
+                    "{} ({}) is not planted",
+                    entry.id,
+                    entry.bug
+                );
+                for name in sites {
+                    assert!(Mutant::named(name).is_some(), "{}: {name}", entry.id);
+                }
+            }
+            museum::Shown::Closed(sentence) => {
+                assert!(is_a_sentence(sentence), "{}: say why", entry.id);
+                assert!(!patched, "{} is closed, but a patch names it", entry.id);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_rule_is_dropped_by_a_mistake() {
+    let mistakes = mistakes();
+    for rule in rules::ALL {
+        let dropped = mistakes.iter().any(|mistake| mistake.rules.iter().any(|it| it == rule.name));
+        assert!(dropped, "no mistake drops {}: {}", rule.name, rule.words);
+    }
+}
+
+#[test]
+fn what_a_patch_names_exists_and_it_applies() {
+    let top = handfast_model::mutants::copy::checkout();
+    for mistake in mistakes() {
+        let name = &mistake.name;
+        for id in &mistake.museum {
+            assert!(museum::named(id).is_some(), "{name}: there is no museum entry {id}");
+        }
+        for rule in &mistake.rules {
+            assert!(rules::named(rule).is_some(), "{name}: there is no rule {rule}");
+        }
+        for id in &mistake.breaks {
+            assert!(races::named(id).is_some(), "{name}: there is no invariant {id}");
+        }
+        let scenario = scenario::named(&mistake.scenario);
+        assert!(scenario.is_some(), "{name}: there is no scenario {}", mistake.scenario);
+        let applied = mistake.apply(|file| std::fs::read_to_string(top.join(file)));
+        assert!(applied.is_ok(), "{}", applied.expect_err("it is not ok"));
+    }
+}
+
+#[test]
+fn every_mistake_and_every_site_has_a_result_and_every_result_is_of_one() {
+    let found: Vec<Found> = results::read(results::MISTAKES).expect("readable results");
+    let results: BTreeSet<_> =
+        found.into_iter().map(|found| (found.mistake, found.digest)).collect();
+    let present: BTreeSet<_> =
+        mistakes().into_iter().map(|it| (it.name.clone(), it.digest())).collect();
+    let differ: Vec<_> = present.symmetric_difference(&results).collect();
+    assert!(differ.is_empty(), "run HANDFAST_BLESS=1 handfast-model mutants for: {differ:?}");
+    let weakened: Vec<Weakened> = results::read(results::ORDERINGS).expect("readable results");
+    let weakened: BTreeSet<_> = weakened.into_iter().map(|found| found.mutant).collect();
+    let mutants: BTreeSet<_> = Mutant::all().map(|mutant| mutant.to_string()).collect();
+    assert_eq!(weakened, mutants, "each site that can be weakened, and no other");
+}
+
+#[test]
+fn every_edge_of_the_table_was_taken_by_a_run_or_says_why_not() {
+    let runs: Vec<Edges> = results::read(results::EDGES).expect("readable results");
+    let taken: BTreeSet<_> = runs.into_iter().flat_map(|run| run.edges).collect();
+    let table: BTreeSet<_> = conformance::all().iter().map(|edge| edge.name()).collect();
+    for (edge, why) in conformance::NEVER {
+        assert!(table.contains(*edge), "{edge} is no edge");
+        assert!(!taken.contains(*edge), "{edge} was taken after all");
+        assert!(is_a_sentence(why), "{edge}: say why");
+    }
+    let never: BTreeSet<_> =
+        conformance::NEVER.iter().map(|(edge, _)| (*edge).to_owned()).collect();
+    let missing: Vec<_> = table.difference(&taken).filter(|edge| !never.contains(*edge)).collect();
+    assert!(missing.is_empty(), "no run takes {missing:?}");
+    assert!(taken.is_subset(&table), "a run takes what is no edge");
+}
+
+#[test]
+fn coverage_md_says_what_the_lists_and_the_results_say() {
+    let there = std::fs::read_to_string(coverage::path()).unwrap_or_default();
+    let made = coverage::text().expect("the lists are readable");
+    assert!(there == made, "run cargo run -p handfast-model -- coverage");
+}
