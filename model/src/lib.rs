@@ -11,6 +11,7 @@
 //! | [`world`] | builds shared words, callbacks and a simulated method |
 //! | [`effects`] | the application of the scenarios: callbacks that check what they see |
 //! | [`manner`], [`device`], [`worker`] | how that method behaves, and who executes |
+//! | [`ring`], [`asynchronous`] | the same for rings and workers |
 //! | [`scenario`] | entry points of `handfast_core::protocol` only |
 //! | [`check`] | for users: their own callbacks under these tools |
 //! | [`explore`], [`search`] | run a scenario through its executions, its states |
@@ -30,6 +31,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod asynchronous;
 pub mod check;
 pub mod coverage;
 pub mod device;
@@ -43,6 +45,7 @@ pub mod mutants;
 pub mod pins;
 pub mod races;
 pub mod report;
+pub mod ring;
 pub mod rules;
 pub mod runtime;
 pub mod scenario;

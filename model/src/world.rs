@@ -21,6 +21,7 @@ pub use crate::effects::{
 use crate::mailbox::{IoId, Mailbox, entry, io_of};
 use crate::manner::{self, Results};
 pub use crate::manner::{How, Manner};
+use crate::ring::{SimRing, drain_dead};
 use crate::runtime::{Actor, Lock, Queue, Runtime, SharedWord as _};
 use crate::trace::Place;
 use crate::witness;
@@ -31,7 +32,8 @@ use handfast_core::platform::{Field, SlotLocks};
 use handfast_core::protocol::doorbell::Doorbell;
 use handfast_core::protocol::hint::words_for;
 use handfast_core::protocol::{
-    Callbacks, Context, Deliver, Drive, Embed, HandedOut, Issuer, Shared, Submit,
+    Callbacks, Context, Deliver, Drive, Embed, Execute, HandedOut, Issuer, Lead, LedRing, Shared,
+    Submit,
 };
 use handfast_core::request::{Flags, Request};
 use handfast_core::state::{Role, Word};
@@ -106,14 +108,27 @@ pub struct Size {
     pub workers: bool,
     /// Whether a recoverer finds completions of the dead in such a ring.
     pub drains: bool,
+    /// The slots of the workers; while none of them is held, others stand in.
+    pub worker_slots: &'static [u32],
+    /// How many completion entries the ring of each slot with handles has; 0: it has none.
+    pub ring: u32,
 }
 
 impl Size {
     /// One handle for each slot, no leases.
     #[must_use]
     pub const fn slots(slots: u32) -> Self {
-        let (reaps, workers, drains) = (false, false, false);
-        Self { slots, handles: 1, owners: slots, leases: 0, reaps, workers, drains }
+        Self {
+            slots,
+            handles: 1,
+            owners: slots,
+            leases: 0,
+            reaps: false,
+            workers: false,
+            drains: false,
+            worker_slots: &[],
+            ring: 0,
+        }
     }
 
     /// The same, but only so many slots have handles: the processes of the others issue nothing.
@@ -148,6 +163,18 @@ impl Size {
     #[must_use]
     pub const fn draining(self) -> Self {
         Self { drains: true, ..self }
+    }
+
+    /// The same with workers in these slots.
+    #[must_use]
+    pub const fn worker_slots(self, worker_slots: &'static [u32]) -> Self {
+        Self { workers: true, worker_slots, ..self }
+    }
+
+    /// The same with rings of this many completion entries.
+    #[must_use]
+    pub const fn ring(self, ring: u32) -> Self {
+        Self { ring, ..self }
     }
 
     /// The same with this many leases.
@@ -243,6 +270,10 @@ impl<R: Runtime> Shared<R> for Words<R> {
     fn doorbell(&self) -> Option<&Doorbell<R>> {
         self.doorbell.as_ref()
     }
+
+    fn has_ring(&self, slot: ProcessSlot) -> bool {
+        self.size.ring > 0 && slot.get() < self.size.owners
+    }
 }
 
 /// The computer: who holds which slot lock, and what IO is under way.
@@ -266,6 +297,12 @@ pub struct Kernel<R: Runtime> {
     results: Results,
     /// Not zero when the workers are to leave.
     pub(crate) closing: Option<R::Word>,
+    /// The ring of each slot that has one.
+    rings: Vec<LedRing<R, SimRing<R>>>,
+    /// The slots of the workers.
+    worker_slots: &'static [u32],
+    /// Which slots' workers and reapers are to leave, each by itself.
+    leave: Vec<R::Field>,
 }
 
 impl<R: Runtime> Kernel<R> {
@@ -273,7 +310,12 @@ impl<R: Runtime> Kernel<R> {
         let locks: Vec<_> = (0..size.slots).map(|_| R::Lock::new()).collect();
         witness::lay_out(&locks, Place::Lock);
         let bytes = (0..size.all_handles()).map(|_| R::Field::new(0)).collect();
+        let ringed = if size.ring > 0 { size.owners } else { 0 };
+        let ring = |number| LedRing::new(SimRing::new(slot(number), size.ring));
         Self {
+            rings: (0..ringed).map(ring).collect(),
+            worker_slots: size.worker_slots,
+            leave: (0..size.slots).map(|_| R::Field::new(0)).collect(),
             locks,
             bytes,
             frames: (0..size.leases).map(|_| R::Field::new(0)).collect(),
@@ -346,11 +388,37 @@ impl<R: Runtime> Kernel<R> {
         self.devices.get(slot.index())?.as_ref()
     }
 
+    /// The ring of a slot, if it has one.
+    #[must_use]
+    pub fn ring(&self, of: ProcessSlot) -> Option<&SimRing<R>> {
+        self.rings.get(of.index()).map(LedRing::get)
+    }
+
+    /// Which IO has written into this handle's buffer last.
+    #[must_use]
+    pub fn written(&self, id: HandleId) -> u64 {
+        R::glimpse(&self.bytes[id.index()])
+    }
+
+    /// Whether the worker or reaper of this slot is to leave.
+    pub fn is_to_leave(&self, me: ProcessSlot) -> bool {
+        self.leave[me.index()].peek() != 0
+    }
+
+    /// Asks it to. Whoever asks wakes it up afterwards.
+    pub fn ask_to_leave(&self, who: ProcessSlot) {
+        self.leave[who.index()].set(1);
+    }
+
     /// The process has died: nobody holds what it held, as soon as nothing of it is in flight.
     pub fn at_death(&self, process: u32) {
-        match ProcessSlot::new(process).and_then(|slot| self.device(slot)) {
-            Some(device) => device.owner_died(),
-            None => self.free_locks_of(process),
+        let slot = ProcessSlot::new(process);
+        let (ring, device) =
+            (slot.and_then(|slot| self.ring(slot)), slot.and_then(|slot| self.device(slot)));
+        ring.inspect(|ring| ring.owner_died());
+        device.inspect(|device| device.owner_died());
+        if ring.is_none() && device.is_none() {
+            self.free_locks_of(process);
         }
     }
 
@@ -387,8 +455,23 @@ impl<R: Runtime> Drive for Kernel<R> {
     fn drain_dead(&self, dead: ProcessSlot, deliver: Deliver<'_>) {
         if let Some(device) = self.device(dead) {
             device.drain(deliver);
+        } else if let Some(ring) = self.ring(dead) {
+            drain_dead(ring, deliver);
         }
         while self.drains && self.reap(deliver) {}
+    }
+
+    fn lead(&self) -> Option<&dyn Lead> {
+        let led = self.rings.get(R::actor().process as usize)?;
+        Some(led)
+    }
+
+    fn stand_in(&self, with: &mut dyn FnMut(Execute<'_>)) {
+        let slots = self.worker_slots;
+        if !slots.is_empty() && slots.iter().all(|&number| self.is_free(slot(number))) {
+            R::saw("stood in for a worker");
+            with(&mut |id, request| self.execute(io(id.0, request.offset)));
+        }
     }
 }
 

@@ -39,7 +39,7 @@ use loom::thread::{self, JoinHandle, Thread};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::AtomicU64 as OutsideU64;
+use std::sync::atomic::{AtomicBool, AtomicU64 as OutsideU64, Ordering as OutsideOrdering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 loom::thread_local! {
@@ -400,21 +400,36 @@ pub struct Mail {
     turn: AtomicU32,
     entries: Mutex<VecDeque<u64>>,
     sleepers: Mutex<Vec<Thread>>,
+    /// Not part of the model: a thread is in [`Queue::until_some`].
+    awaited: AtomicBool,
+}
+
+impl Mail {
+    fn put(&self, entry: u64, room: usize) {
+        step();
+        self.turn.fetch_add(1, Ordering::AcqRel);
+        tell(What::Put);
+        let mut entries = locked(&self.entries);
+        assert!(entries.len() < room, "S8: a completion finds no free entry");
+        entries.push_back(entry);
+        let woken = std::mem::take(&mut *locked(&self.sleepers));
+        woken.iter().for_each(Thread::unpark);
+    }
 }
 
 impl Queue for Mail {
     fn new() -> Self {
         let (entries, sleepers) = (Mutex::new(VecDeque::new()), Mutex::new(Vec::new()));
-        Self { turn: AtomicU32::new(0), entries, sleepers }
+        let awaited = AtomicBool::new(false);
+        Self { turn: AtomicU32::new(0), entries, sleepers, awaited }
     }
 
     fn push(&self, entry: u64) {
-        step();
-        self.turn.fetch_add(1, Ordering::AcqRel);
-        tell(What::Put);
-        locked(&self.entries).push_back(entry);
-        let woken = std::mem::take(&mut *locked(&self.sleepers));
-        woken.iter().for_each(Thread::unpark);
+        self.put(entry, usize::MAX);
+    }
+
+    fn push_within(&self, entry: u64, room: usize) {
+        self.put(entry, room);
     }
 
     fn pop(&self) -> u64 {
@@ -434,6 +449,28 @@ impl Queue for Mail {
         let entry = locked(&self.entries).pop_front();
         tell(What::Took(entry.is_some()));
         entry
+    }
+
+    fn first(&self) -> Option<u64> {
+        step();
+        self.turn.fetch_add(0, Ordering::AcqRel);
+        locked(&self.entries).front().copied()
+    }
+
+    fn until_some(&self, slice_ns: u64) -> Slept {
+        let alone = !self.awaited.swap(true, OutsideOrdering::Relaxed);
+        assert!(alone, "two threads sleep in the same ring");
+        while self.first().is_none() {
+            if slice_ns == 0 {
+                self.awaited.store(false, OutsideOrdering::Relaxed);
+                return Slept::SliceOver;
+            }
+            locked(&self.sleepers).push(thread::current());
+            witness::saw("slept in a ring");
+            thread::park();
+        }
+        self.awaited.store(false, OutsideOrdering::Relaxed);
+        Slept::LookAgain
     }
 }
 

@@ -18,7 +18,7 @@ pub mod word;
 
 pub use word::SharedWord;
 
-use handfast_core::platform::{Field, Platform};
+use handfast_core::platform::{Field, Platform, Slept};
 
 /// Who an actor is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -55,10 +55,19 @@ pub trait Queue: Send + Sync {
     fn new() -> Self;
     /// Puts an entry at the end and wakes who waits.
     fn push(&self, entry: u64);
+    /// The same, where no more than `room` entries may be.
+    ///
+    /// # Panics
+    /// If there are as many already (S8).
+    fn push_within(&self, entry: u64, room: usize);
     /// Takes the first entry; blocks while there is none.
     fn pop(&self) -> u64;
     /// Takes the first entry, if there is one.
     fn try_pop(&self) -> Option<u64>;
+    /// A copy of the first entry, if there is one; it stays where it is.
+    fn first(&self) -> Option<u64>;
+    /// Blocks while there is no entry, but not longer than this. One thread at a time.
+    fn until_some(&self, slice_ns: u64) -> Slept;
 }
 
 /// A slot lock: like an OFD lock it belongs to a process, goes with it, and orders no memory.

@@ -35,7 +35,7 @@ use super::word::shared_word;
 use super::{Actor, Lock, MAIN, Queue, Runtime, SharedWord};
 use crate::trace::What;
 use crate::witness;
-use handfast_core::platform::{Atomic64, Change, Field, Platform, SLICE_NS};
+use handfast_core::platform::{Atomic64, Change, Field, Platform, SLICE_NS, Slept};
 use handfast_core::site::Site;
 use handfast_core::state::Event;
 use shuttle::current;
@@ -318,6 +318,16 @@ impl Queue for Mail {
         self.sleepers.wake_all();
     }
 
+    fn push_within(&self, entry: u64, room: usize) {
+        step();
+        switch();
+        let mut entries = self.entries();
+        assert!(entries.len() < room, "S8: a completion finds no free entry");
+        entries.push_back(entry);
+        drop(entries);
+        self.sleepers.wake_all();
+    }
+
     fn pop(&self) -> u64 {
         loop {
             if let Some(entry) = self.try_pop() {
@@ -332,6 +342,23 @@ impl Queue for Mail {
         step();
         switch();
         self.entries().pop_front()
+    }
+
+    fn first(&self) -> Option<u64> {
+        step();
+        switch();
+        self.entries().front().copied()
+    }
+
+    fn until_some(&self, slice_ns: u64) -> Slept {
+        while self.first().is_none() {
+            if slice_ns == 0 {
+                return Slept::SliceOver;
+            }
+            self.sleepers.add_me();
+            self.sleepers.park();
+        }
+        Slept::LookAgain
     }
 }
 

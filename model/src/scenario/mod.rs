@@ -24,6 +24,7 @@ pub mod issuer_completer;
 pub mod issuer_waiter;
 pub mod kernel_manners;
 pub mod late;
+pub mod lead;
 pub mod leases;
 pub mod own;
 pub mod parts;
@@ -31,12 +32,16 @@ pub mod reaper;
 pub mod recoverers;
 pub mod reentry;
 pub mod refusal;
+pub mod ring;
+pub mod ring_deaths;
 pub mod slots;
 pub mod survivors;
 pub mod trio;
 pub mod viewer;
 pub mod waiters;
 pub mod worker;
+pub mod worker_deaths;
+pub mod workers;
 
 use crate::runtime::Runtime;
 use crate::{explore, search};
@@ -211,6 +216,30 @@ pub static ALL: &[Entry] = &[
     Entry::of::<trio::Trio>(),
     Entry::of::<trio::Batches>(),
     Entry::of::<deaths::Deaths>(),
+    Entry::of::<workers::Doorbell>(),
+    Entry::of::<workers::HintAgain>(),
+    Entry::of::<workers::TwoIssuers>(),
+    Entry::of::<workers::BatchForTwo>(),
+    Entry::of::<workers::Leaves>(),
+    Entry::of::<workers::AskedToLeave>(),
+    Entry::of::<ring::Busy>(),
+    Entry::of::<ring::BusyLate>(),
+    Entry::of::<ring::WaiterFirst>(),
+    Entry::of::<ring::WaiterFirstLate>(),
+    Entry::of::<ring::BothWait>(),
+    Entry::of::<ring::Polled>(),
+    Entry::of::<ring::OwnPoll>(),
+    Entry::of::<lead::LeadsWord>(),
+    Entry::of::<lead::HandOver>(),
+    Entry::of::<lead::GiveUp>(),
+    Entry::of::<lead::WantAgain>(),
+    Entry::of::<lead::Free>(),
+    Entry::of::<worker_deaths::WorkerDies>(),
+    Entry::of::<worker_deaths::LastWorkerDies>(),
+    Entry::of::<worker_deaths::IssuerDies>(),
+    Entry::of::<worker_deaths::BothDie>(),
+    Entry::of::<ring_deaths::OwnerDies>(),
+    Entry::of::<ring_deaths::RecovererDies>(),
     Entry::of::<deaths::Reattach>(),
     Entry::of::<viewer::OfDefinition>(),
     Entry::of::<viewer::OfStart>(),

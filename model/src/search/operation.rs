@@ -116,8 +116,14 @@ pub(crate) enum Operation {
     Post(usize, u32),
     /// Put an entry in a queue.
     Push(usize, u64),
+    /// The same; brings whether so many were there already.
+    PushWithin(usize, u64, usize),
     /// Take one; blocks while there is none, if it may. Brings the entry, and whether there was one.
     Pop(usize, bool),
+    /// Copy the first entry: brings it, and whether there was one.
+    First(usize),
+    /// Block while there is none, as [`Operation::Sleep`] does.
+    Await(usize, bool),
     /// Take a lock for this process: brings whether.
     TryLock(usize),
     /// Wait until a lock is free.
@@ -173,7 +179,10 @@ impl Operation {
             Self::Word(_, update, _) => !matches!(update, Update::Store(_)),
             Self::FallAsleep(_)
             | Self::Sleep(..)
+            | Self::PushWithin(..)
             | Self::Pop(..)
+            | Self::First(_)
+            | Self::Await(..)
             | Self::TryLock(_)
             | Self::Choose(_)
             | Self::Get(_)
@@ -213,13 +222,16 @@ impl Operation {
                 [0, 0]
             }
             Self::Push(at, entry) => {
-                let len = usize::try_from(memory[at]).expect("a few entries");
-                assert!(len < ROOM, "a scenario's queue holds {ROOM} entries");
-                memory[at + 1 + len] = entry;
-                memory[at] += 1;
+                put(&mut memory[at..=at + ROOM], entry);
                 [0, 0]
             }
+            Self::PushWithin(at, entry, room) => {
+                let len = put(&mut memory[at..=at + ROOM], entry);
+                [u64::from(len >= room), 0]
+            }
             Self::Pop(at, _) => take_first(&mut memory[at..=at + ROOM]),
+            Self::First(at) => [memory[at + 1], u64::from(memory[at] > 0)],
+            Self::Await(..) => [u64::from(way == SLICE_OVER), 0],
             Self::TryLock(at) => {
                 let free = memory[at] == 0;
                 if free {
@@ -271,9 +283,12 @@ impl Operation {
             Self::Sleep(..) => "sleeps".to_owned(),
             Self::Post(at, _) if memory[at] >> 32 == 0 => "posts; nobody sleeps".to_owned(),
             Self::Post(..) => "posts; wakes who sleeps".to_owned(),
-            Self::Push(..) => "puts an IO into the queue".to_owned(),
+            Self::Push(..) | Self::PushWithin(..) => "puts an IO into the queue".to_owned(),
             Self::Pop(at, _) if memory[at] == 0 => "finds the queue empty".to_owned(),
             Self::Pop(..) => "takes an IO from the queue".to_owned(),
+            Self::First(at) if memory[at] == 0 => "finds nothing in the queue".to_owned(),
+            Self::First(_) => "looks at the first in the queue".to_owned(),
+            Self::Await(..) => "sleeps until something is in the queue".to_owned(),
             Self::TryLock(at) if memory[at] == 0 => "takes a slot lock".to_owned(),
             Self::TryLock(_) => "finds a slot lock taken".to_owned(),
             Self::UntilFree(_) => "waits until a slot lock is free".to_owned(),
@@ -330,6 +345,15 @@ fn nth_bit(bits: u64, nth: usize) -> u32 {
         rest &= rest.wrapping_sub(1);
     }
     rest.trailing_zeros()
+}
+
+/// How many entries there were.
+fn put(queue: &mut [u64], entry: u64) -> usize {
+    let len = usize::try_from(queue[0]).expect("a few entries");
+    assert!(len < ROOM, "a scenario's queue holds {ROOM} entries");
+    queue[1 + len] = entry;
+    queue[0] += 1;
+    len
 }
 
 fn take_first(queue: &mut [u64]) -> Seen {

@@ -239,6 +239,12 @@ impl Queue for Mail {
     }
 
     #[track_caller]
+    fn push_within(&self, entry: u64, room: usize) {
+        let full = perform(&Operation::PushWithin(self.0, entry, room))[0] == 1;
+        assert!(!full, "S8: a completion finds no free entry");
+    }
+
+    #[track_caller]
     fn pop(&self) -> u64 {
         perform(&Operation::Pop(self.0, true))[0]
     }
@@ -247,6 +253,23 @@ impl Queue for Mail {
     fn try_pop(&self) -> Option<u64> {
         let [entry, taken] = perform(&Operation::Pop(self.0, false));
         (taken == 1).then_some(entry)
+    }
+
+    #[track_caller]
+    fn first(&self) -> Option<u64> {
+        let [entry, some] = perform(&Operation::First(self.0));
+        (some == 1).then_some(entry)
+    }
+
+    #[track_caller]
+    fn until_some(&self, slice_ns: u64) -> Slept {
+        let short = slice_ns < SLICE_NS;
+        if perform(&Operation::Await(self.0, short))[0] == 0 {
+            return Slept::LookAgain;
+        }
+        note(Note::Saw("slice over"));
+        with(|processor| processor.time_over |= short);
+        Slept::SliceOver
     }
 }
 

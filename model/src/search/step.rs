@@ -19,7 +19,10 @@ pub(super) struct Partial {
 
 impl Search {
     pub(super) fn after(&self, state: &State, who: usize, way: usize, end: Partial) -> State {
-        let spurious = matches!(self.doing(state, who), Operation::Sleep(..)) && way == SPURIOUS;
+        let spurious = {
+            let doing = self.doing(state, who);
+            matches!(doing, Operation::Sleep(..) | Operation::Await(..)) && way == SPURIOUS
+        };
         State {
             memory: end.memory.into(),
             players: end.players.into(),
@@ -165,7 +168,10 @@ impl Search {
                 | Operation::Sleep(..)
                 | Operation::Post(..)
                 | Operation::Push(..)
+                | Operation::PushWithin(..)
                 | Operation::Pop(..)
+                | Operation::First(_)
+                | Operation::Await(..)
                 | Operation::TryLock(_)
                 | Operation::UntilFree(_)
                 | Operation::Join(_) => {
@@ -223,24 +229,22 @@ impl Search {
         }
         let if_so = |so: bool| if so { vec![WOKEN] } else { Vec::new() };
         match *self.doing(state, who) {
-            Operation::Sleep(at, short) if memory[at] & asleep(who) != 0 => {
-                let (over, spurious) = (short || state.died, state.spurious > 0);
-                [(over, SLICE_OVER), (spurious, SPURIOUS)]
-                    .into_iter()
-                    .filter_map(|(can, way)| can.then_some(way))
-                    .collect()
-            }
+            Operation::Sleep(at, short) if memory[at] & asleep(who) != 0 => unwoken(state, short),
+            Operation::Await(at, short) if memory[at] == 0 => unwoken(state, short),
             Operation::Post(at, count) => (0..selections(memory[at] >> 32, count)).collect(),
             Operation::Pop(at, true) => if_so(memory[at] > 0),
             Operation::UntilFree(at) => if_so(memory[at] == 0),
             Operation::Join(other) => if_so(!self.runs(state.players[other])),
             Operation::End => Vec::new(),
             Operation::Sleep(..)
+            | Operation::Await(..)
             | Operation::Pop(_, false)
+            | Operation::First(_)
             | Operation::Word(..)
             | Operation::Ticket(_)
             | Operation::FallAsleep(_)
             | Operation::Push(..)
+            | Operation::PushWithin(..)
             | Operation::TryLock(_)
             | Operation::Choose(_)
             | Operation::Get(_)
@@ -258,6 +262,13 @@ impl Search {
         }
         Node { parent, by, running, enabled }
     }
+}
+
+/// The ways in which a sleep ends that nobody ends.
+fn unwoken(state: &State, short: bool) -> Vec<usize> {
+    let (over, spurious) = (short || state.died, state.spurious > 0);
+    let ways = [(over, SLICE_OVER), (spurious, SPURIOUS)];
+    ways.into_iter().filter_map(|(can, way)| can.then_some(way)).collect()
 }
 
 /// In how many ways it can be chosen which of these sleepers are woken first.
