@@ -191,15 +191,6 @@ fn pin(name: &str, preemptions: Option<usize>) -> String {
     preemptions.map_or_else(|| name.to_owned(), |bound| format!("{name}/{bound}"))
 }
 
-/// Runs a scenario under loom as far as its plan says: at the wide level if the build has `--cfg loom`.
-///
-/// # Panics
-/// As [`loom`], or if the scenario does not run under loom.
-pub fn loom_as_planned<S: Scenario>() {
-    let bounds = S::PLAN.loom.expect("the scenario runs under loom");
-    loom::<S>(bounds[usize::from(cfg!(loom))]);
-}
-
 /// Runs every execution of a body, without a bound, a name or a pin.
 pub fn every_execution(body: fn()) {
     unlimited(None).check(body);

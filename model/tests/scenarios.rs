@@ -7,21 +7,19 @@ use handfast_core::platform::{Atomic64 as _, EventCount as _, Field as _};
 use handfast_core::site::Site;
 use handfast_model::explore;
 use handfast_model::runtime::loom::{Atomic, Count, Payload};
-use handfast_model::scenario::{
-    self, acquire, aftermath, callbacks_waiter, death, foreign_reader, issuer_completer,
-    issuer_waiter, late, leases, own, reaper, recoverers, reentry, refusal, slots, viewer, waiters,
-    worker,
-};
+use handfast_model::scenario;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering as Outside};
 
 macro_rules! scenarios {
-    ($($name:ident: $module:ident::$scenario:ident;)+) => {
+    ($($name:ident)+) => {
         $(
             #[test]
             fn $name() {
-                explore::loom_as_planned::<$module::$scenario>();
+                let entry = scenario::named(stringify!($name)).expect("a scenario of this name");
+                let bounds = entry.plan.loom.expect("it runs under loom");
+                (entry.loom)(bounds[usize::from(cfg!(loom))]);
             }
         )+
 
@@ -30,60 +28,72 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    issuer_completer: issuer_completer::IssuerCompleter;
-    issuer_waiter: issuer_waiter::IssuerWaiter;
-    issuer_waiter_released: issuer_waiter::Released;
-    foreign_reader: foreign_reader::ForeignReader;
-    viewer_definition: viewer::OfDefinition;
-    viewer_start: viewer::OfStart;
-    viewer_reuse: viewer::OfReuse;
-    viewer_completion: viewer::OfCompletion;
-    worker_claim: worker::Claim;
-    worker_two_claims: worker::TwoClaims;
-    worker_claim_in_place: worker::ClaimInPlace;
-    callbacks_waiter: callbacks_waiter::Waits;
-    callbacks_completer_waiter: callbacks_waiter::WaitsForTwo;
-    callbacks_poller: callbacks_waiter::Polls;
-    slot_identity: slots::Identity;
-    slot_reuse: slots::ReuseAlone;
-    slot_reuse_waiter: slots::Reuse;
-    refused_waiter: refusal::Refused;
-    interrupted_waiter: refusal::Interrupted;
-    reentry_waiter: reentry::Reentry;
-    two_waiters: waiters::TwoWaiters;
-    waiter_times_out: waiters::TimesOut;
-    batch_waiter: waiters::Staged;
-    crosswise: waiters::Crosswise;
-    reap_by_poll: reaper::Poll;
-    reap_two_waiters: reaper::TwoIos;
-    acquire_one_handle: acquire::OneHandle;
-    acquire_all_staged: acquire::AllStaged;
-    partial_submission: acquire::Partial;
-    detach_in_flight: acquire::Detaches;
-    lease_reused: leases::Reused;
-    lease_handed_on: leases::HandedOn;
-    lease_recovered: leases::Recovered;
-    dead_issuer: death::Issuer;
-    dead_staged_issuer: death::StagedIssuer;
-    dead_issuer_waiter: death::IssuerWaiter;
-    dead_refused_issuer: death::RefusedIssuer;
-    dead_open_issuer: death::OpenIssuer;
-    dead_worker: death::Worker;
-    two_recoverers: recoverers::Two;
-    dead_recoverer: recoverers::Dead;
-    own_staged: own::OwnStaged;
-    late_release: own::LateRelease;
-    mixed_batch: own::MixedBatch;
-    acquire_in_order: own::InOrder;
-    detach_batch: own::DetachBatch;
-    early_poll: late::EarlyPoll;
-    late_completion: late::LateCompletion;
-    dead_issuer_probe: aftermath::ProbedIssuer;
-    dead_worker_probe: aftermath::ProbedWorker;
-    dead_issuer_newcomer: aftermath::Newcomer;
-    dead_ring: aftermath::Ring;
-    dead_recoverer_lease: aftermath::Leases;
-    dead_open_worker: aftermath::OpenWorker;
+    issuer_completer
+    issuer_waiter
+    issuer_waiter_released
+    foreign_reader
+    viewer_definition
+    viewer_start
+    viewer_reuse
+    viewer_completion
+    worker_claim
+    worker_two_claims
+    worker_claim_in_place
+    callbacks_waiter
+    callbacks_completer_waiter
+    callbacks_poller
+    slot_identity
+    slot_reuse
+    slot_reuse_waiter
+    refused_waiter
+    interrupted_waiter
+    reentry_waiter
+    two_waiters
+    waiter_times_out
+    batch_waiter
+    crosswise
+    reap_by_poll
+    reap_two_waiters
+    acquire_one_handle
+    acquire_all_staged
+    partial_submission
+    detach_in_flight
+    lease_reused
+    lease_handed_on
+    lease_recovered
+    dead_issuer
+    dead_staged_issuer
+    dead_issuer_waiter
+    dead_refused_issuer
+    dead_open_issuer
+    dead_worker
+    two_recoverers
+    dead_recoverer
+    own_staged
+    late_release
+    mixed_batch
+    acquire_in_order
+    detach_batch
+    early_poll
+    late_completion
+    dead_issuer_probe
+    dead_worker_probe
+    dead_issuer_newcomer
+    dead_ring
+    dead_recoverer_lease
+    dead_open_worker
+    worker_doorbell
+    worker_hint_again
+    worker_two_issuers
+    worker_leaves
+    worker_asked_to_leave
+    ring_busy
+    ring_busy_late
+    ring_waiter_first
+    ring_waiter_first_late
+    ring_both_wait
+    lead_word
+    lead_give_up
 }
 
 #[test]

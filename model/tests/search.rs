@@ -46,4 +46,29 @@ searches! {
     batches
     deaths
     reattach
+    worker_doorbell
+    worker_hint_again
+    worker_two_issuers
+    worker_batch_for_two
+    worker_leaves
+    worker_asked_to_leave
+    ring_busy
+    ring_busy_late
+    ring_waiter_first
+    ring_waiter_first_late
+    ring_both_wait
+    ring_polled
+    ring_own_poll
+    lead_word
+    lead_hand_over
+    lead_give_up
+    lead_want_again
+    lead_tight
+    lead_free
+    worker_dies
+    worker_last_dies
+    worker_issuer_dies
+    worker_both_die
+    ring_owner_dies
+    ring_recoverer_dies
 }

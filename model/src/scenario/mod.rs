@@ -233,6 +233,7 @@ pub static ALL: &[Entry] = &[
     Entry::of::<lead::HandOver>(),
     Entry::of::<lead::GiveUp>(),
     Entry::of::<lead::WantAgain>(),
+    Entry::of::<lead::Tight>(),
     Entry::of::<lead::Free>(),
     Entry::of::<worker_deaths::WorkerDies>(),
     Entry::of::<worker_deaths::LastWorkerDies>(),

@@ -6,7 +6,7 @@
 //! | [`HintAgain`] | an issuer of two IOs, one after the other, on one handle; a worker |
 //! | [`TwoIssuers`] | two issuers of one IO each; a worker |
 //! | [`BatchForTwo`] | an issuer of a batch of two; two workers |
-//! | [`Leaves`] | an issuer of one IO; two workers, of which one leaves at its fourth look |
+//! | [`Leaves`] | an issuer of two IOs; two workers, of which one leaves after the first IO |
 //! | [`AskedToLeave`] | an issuer of one IO; a worker that was asked to leave but not woken; another one |
 //!
 //! Asserted: S1 (each IO is executed once), S4 and S7 (what the worker and the issuer see), S14, L2 and L5
@@ -16,7 +16,7 @@
 use super::{Level, Plan, Reach, Scenario};
 use crate::runtime::{Actor, Runtime};
 use crate::world::{Size, World, slot};
-use std::cell::Cell;
+use handfast_core::ids::HandleId;
 use std::sync::Arc;
 
 /// Starts a worker in this slot.
@@ -158,7 +158,7 @@ impl Scenario for Leaves {
         &["RC34", "RC36", "RC37", "S1", "S18", "L2", "L5", "L7", "B13", "B14"];
     const REACHED: &'static [&'static str] = &["slept", "executed"];
     const PLAN: Plan =
-        Plan::NONE.loom([Some(1), Some(2)]).search(Reach { level: Level::Ci, ..Reach::ALIVE });
+        Plan::NONE.loom([Some(1), Some(2)]).search(Reach { level: Level::Wide, ..Reach::ALIVE });
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {
@@ -169,15 +169,11 @@ impl Scenario for Leaves {
         let stays = worker(world, 1);
         let leaves = world.spawn(Actor::new("worker that leaves", 2), 2, |world| {
             let me = slot(2);
-            let looks = Cell::new(0);
-            // Whatever it was woken for: at its fourth look at this it is gone.
-            let leaving = || {
-                looks.set(looks.get() + 1);
-                looks.get() > 3 || world.kernel.is_to_leave(me)
-            };
+            // It goes as soon as it sees that the first IO is executed, by whomever.
+            let leaving = || world.kernel.written(HandleId(0)) > 0 || world.kernel.is_to_leave(me);
             world.be_worker_until(me, leaving, false);
         });
-        issue(world, 0, 1);
+        issue(world, 0, 2);
         dismiss(world, [(1, stays), (2, leaves)]);
     }
 }
