@@ -65,7 +65,11 @@ pub const SAFETY: &[Item] = &[
     item("S13", "callbacks neither start nor wait for nor reclaim IO"),
     item("S14", "the issuer is told what the local callbacks made of the shared result, whole"),
     item("S15", "the result of an IO is delivered once, to the scope that owns it"),
-    item("S16", "from staging to its last use the file of an IO is the one that was meant"),
+    closed(
+        "S16",
+        "from staging to its last use the file of an IO is the one that was meant",
+        "the protocol knows no files: an IO holds the file of its target from its start until it is over, and its executor for the whole call; tests/tests/files.rs shows both",
+    ),
     closed(
         "S17",
         "the arrays beside the handles do not overlap",
@@ -88,9 +92,10 @@ pub const SAFETY: &[Item] = &[
         "S25",
         "one survivor recovers a dead process at a time, and if it dies another one finishes",
     ),
-    item(
+    closed(
         "S26",
         "what a peer writes never leads a process outside of the segment or its own buffers",
+        "the model's peers run the protocol; hostile bytes are given to the real library by tests/tests/hostile.rs, and indexes are checked once, where core/src/protocol/mod.rs takes them",
     ),
 ];
 
@@ -122,9 +127,17 @@ pub const RACES: &[Item] = &[
     item("RC7", "a wake-up between a waiter's look and its sleep"),
     item("RC8", "a wake-up that was meant for the next use of the handle"),
     item("RC9", "somebody waits for an IO that is staged, and nobody wakes when it is submitted"),
-    item("RC10", "a resource is marked as busy before the reference to its IO is there"),
+    closed(
+        "RC10",
+        "a resource is marked as busy before the reference to its IO is there",
+        "the reference exists from acquire on, so that it is stored in the step that marks the resource; whoever finds it sleeps on the handle and not on the resource",
+    ),
     item("RC11", "somebody waits for an IO that is only handed out"),
-    item("RC12", "a reference is copied while another one is written over it"),
+    closed(
+        "RC12",
+        "a reference is copied while another one is written over it",
+        "a reference is a value, and its copies in shared memory are the application's, under the lock of what they belong to; bytes that are no reference are refused (core/src/ids.rs, s11_invalid_bytes_are_no_reference)",
+    ),
     item("RC13", "somebody waits for an IO that its issuer executes in place"),
     item(
         "RC14",
@@ -149,8 +162,16 @@ pub const RACES: &[Item] = &[
     ),
     item("RC29", "a process detaches with IO staged, submitted and over"),
     item("RC30", "a slot is used by another process while somebody has a reference of the former"),
-    item("RC31", "a file is closed under an IO"),
-    item("RC32", "a worker's file is closed between its opening and its use"),
+    closed(
+        "RC31",
+        "a file is closed under an IO",
+        "the protocol knows no files: an IO holds the file of its target from its start until it is over, and its executor for the whole call; tests/tests/files.rs shows both",
+    ),
+    closed(
+        "RC32",
+        "a worker's file is closed between its opening and its use",
+        "the protocol knows no files: an IO holds the file of its target from its start until it is over, and its executor for the whole call; tests/tests/files.rs shows both",
+    ),
     item("RC33", "a worker goes to sleep while IO is submitted"),
     item("RC34", "the worker that was woken leaves before it has looked"),
     item("RC35", "a worker dies after it has taken an IO"),

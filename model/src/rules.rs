@@ -62,8 +62,8 @@ pub const ALL: &[Rule] = &[
         "acquire: an idle one, else what is over, else submit, else wait for the oldest",
     ),
     rule("i-acquire-again", "after a submission acquire looks for an idle handle again"),
+    // That a full batch is submitted, too, is a matter of counting: core/tests/book.rs.
     rule("i-submit-at-once", "without a batch an IO is submitted by its start"),
-    rule("i-batch-full", "a batch that is full is submitted"),
     rule("i-submit-before-wait", "whoever is about to block submits first what it has staged"),
     rule("i-accept", "what the method does not take stays staged, and is offered again"),
     rule("i-order", "what runs in place waits for those that were staged before it"),
