@@ -386,6 +386,7 @@ impl EventCount for Count {
     fn post_some(&self, wake: u32) {
         step();
         self.count.fetch_add(1, ordering(Site::CountPost));
+        self.readers.written();
         let mut sleepers = locked(&self.sleepers);
         let woken = sleepers.len().min(wake as usize);
         tell(What::PostedSome(witness::place_of(self), woken));
