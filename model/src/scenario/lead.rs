@@ -226,7 +226,7 @@ impl Scenario for Free {
         "S14", "S19", "S23", "L1", "L2", "L4", "L7",
     ];
     const REACHED: &'static [&'static str] = &["slept", "sleeps in the ring"];
-    const PLAN: Plan = Plan::NONE.search(Reach { level: Level::Wide, ..Reach::ALIVE });
+    const PLAN: Plan = Plan::NONE.search(Reach { level: Level::Ci, ..Reach::ALIVE });
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {

@@ -113,7 +113,7 @@ impl Scenario for WorkerDies {
         "L9", "L10", "B13", "B14",
     ];
     const REACHED: &'static [&'static str] = &["executed", "executed again", "slice over"];
-    const PLAN: Plan = Plan::NONE.search(Reach { deaths: 1, level: Level::Ci, ..Reach::ALIVE });
+    const PLAN: Plan = Plan::NONE.search(Reach { deaths: 1, level: Level::Wide, ..Reach::ALIVE });
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {
