@@ -37,7 +37,7 @@ pub struct LeadsWord;
 
 impl Scenario for LeadsWord {
     const NAME: &'static str = "lead_word";
-    const COVERS: &'static [&'static str] = &["R23", "L4"];
+    const COVERS: &'static [&'static str] = &["L4"];
     const REACHED: &'static [&'static str] = &["wanted", "wanted again", "taken"];
     type World<R: Runtime> = Wanting<R>;
 
@@ -87,7 +87,7 @@ pub struct HandOver;
 impl Scenario for HandOver {
     const NAME: &'static str = "lead_hand_over";
     const COVERS: &'static [&'static str] =
-        &["R23", "U1", "RC15", "RC17", "RC18", "S1", "S8", "S14", "L2", "L4", "L7"];
+        &["RC15", "RC17", "RC18", "S1", "S8", "S14", "L2", "L4", "L7"];
     const REACHED: &'static [&'static str] = &["slept", "sleeps in the ring"];
     const PLAN: Plan = Plan::NONE.search(Reach::ALIVE);
     type World<R: Runtime> = World<R>;
@@ -128,7 +128,7 @@ pub struct GiveUp;
 
 impl Scenario for GiveUp {
     const NAME: &'static str = "lead_give_up";
-    const COVERS: &'static [&'static str] = &["R23", "RC15", "RC17", "RC18", "S1", "L2", "L4"];
+    const COVERS: &'static [&'static str] = &["RC15", "RC17", "RC18", "S1", "L2", "L4"];
     const REACHED: &'static [&'static str] = &["slept", "sleeps in the ring"];
     const PLAN: Plan = Plan::NONE.loom([Some(1), Some(2)]).search(Reach::ALIVE);
     type World<R: Runtime> = World<R>;
@@ -159,7 +159,7 @@ pub struct WantAgain;
 
 impl Scenario for WantAgain {
     const NAME: &'static str = "lead_want_again";
-    const COVERS: &'static [&'static str] = &["R23", "RC15", "RC17", "RC18", "S1", "L2", "L4"];
+    const COVERS: &'static [&'static str] = &["RC15", "RC17", "RC18", "S1", "L2", "L4"];
     const REACHED: &'static [&'static str] = &["slept", "sleeps in the ring"];
     const PLAN: Plan = Plan::NONE.search(Reach { level: Level::Ci, ..Reach::ALIVE });
     type World<R: Runtime> = World<R>;
@@ -201,7 +201,7 @@ pub struct Tight;
 impl Scenario for Tight {
     const NAME: &'static str = "lead_tight";
     const COVERS: &'static [&'static str] =
-        &["R14", "B12", "RC15", "RC16", "RC18", "S1", "S3", "S8", "S14", "L1", "L2", "L4", "L7"];
+        &["RC15", "RC16", "RC18", "S1", "S3", "S8", "S14", "L1", "L2", "L4", "L7"];
     const REACHED: &'static [&'static str] = &["slept", "sleeps in the ring"];
     const PLAN: Plan = Plan::NONE.search(Reach::ALIVE);
     type World<R: Runtime> = World<R>;
@@ -222,8 +222,8 @@ pub struct Free;
 impl Scenario for Free {
     const NAME: &'static str = "lead_free";
     const COVERS: &'static [&'static str] = &[
-        "R14", "R23", "U1", "RC9", "RC14", "RC15", "RC16", "RC17", "RC18", "S1", "S2", "S3", "S8",
-        "S14", "S19", "S23", "L1", "L2", "L4", "L7",
+        "RC9", "RC14", "RC15", "RC16", "RC17", "RC18", "S1", "S2", "S3", "S8", "S14", "S19", "S23",
+        "L1", "L2", "L4", "L7",
     ];
     const REACHED: &'static [&'static str] = &["slept", "sleeps in the ring"];
     const PLAN: Plan = Plan::NONE.search(Reach { level: Level::Ci, ..Reach::ALIVE });

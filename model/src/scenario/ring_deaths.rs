@@ -74,7 +74,7 @@ pub struct OwnerDies;
 impl Scenario for OwnerDies {
     const NAME: &'static str = "ring_owner_dies";
     const COVERS: &'static [&'static str] =
-        &["R26", "RC40", "S1", "S2", "S8", "S24", "S25", "L2", "L4", "L9", "L10"];
+        &["RC40", "S1", "S2", "S8", "S24", "S25", "L2", "L4", "L9", "L10"];
     const REACHED: &'static [&'static str] = &[
         "waited",
         "slice over",
@@ -105,7 +105,7 @@ pub struct RecovererDies;
 impl Scenario for RecovererDies {
     const NAME: &'static str = "ring_recoverer_dies";
     const COVERS: &'static [&'static str] =
-        &["R26", "RC40", "S1", "S2", "S8", "S24", "S25", "L2", "L4", "L9", "L10"];
+        &["RC40", "S1", "S2", "S8", "S24", "S25", "L2", "L4", "L9", "L10"];
     const REACHED: &'static [&'static str] = OwnerDies::REACHED;
     const PLAN: Plan = Plan::NONE.search(Reach { deaths: 2, level: Level::Wide, ..Reach::ALIVE });
     type World<R: Runtime> = World<R>;
