@@ -1,5 +1,6 @@
 //! The lists are complete.
 
+use handfast_model::mutant::Mutant;
 use handfast_model::mutants::mistake::Mistake;
 use handfast_model::mutants::results::{self, Edges};
 use handfast_model::trace::conformance;

@@ -581,7 +581,7 @@ impl Platform for Loom {
 }
 
 /// loom's own stack is too small for the protocol's frames without optimisation.
-const STACK_SIZE: usize = 0x1_0000;
+const STACK_SIZE: usize = 0x4_0000;
 
 impl Runtime for Loom {
     const NAME: &'static str = "loom";

@@ -115,6 +115,7 @@ impl Search {
             let narrow = u8::try_from(who).expect("a few actors");
             let mortal = self.is_mortal(state, who);
             if mortal {
+                self.happened.insert(Note::Saw("died"));
                 found.push((Move::Die(narrow, 0), self.killed(state, who, &state.memory)));
             }
             let mut number = 0;
