@@ -102,6 +102,30 @@ pub const ALL: &[Rule] = &[
     // Viewers.
     rule("v-look-again", "a copy counts only if the word is the same afterwards"),
     rule("v-state", "a copy has what the state promises and nothing more"),
+    // Hints and the doorbell.
+    rule("h-set-first", "the hint is set before Submit, which is before the ring"),
+    rule("h-clear", "the winner of a claim clears the hint, and before CompleteIo"),
+    rule("b-ring", "after Submit the doorbell is rung, by a read-modify-write of its word"),
+    rule("b-announce", "a worker announces itself, then looks at every hint again, then sleeps"),
+    rule("b-ticket", "a worker takes its ticket before its announcement"),
+    rule("b-count", "the end of a sleep takes an owed wake-up first, or else a sleeper"),
+    rule("b-pass-on", "a worker that leaves passes the ring on"),
+    rule("b-duty", "who has won a claim executes and completes the IO"),
+    rule("d-1-hint", "a claim of the dead is taken back only after its hint is set"),
+    rule("w-stand-in", "after a slice an IO that no worker can take is executed by its waiter"),
+    // The lead of a ring, and the bell.
+    rule("l-drain-look", "a new leader drains and looks again before it sleeps"),
+    rule("l-want", "who finds the lead taken sets WANT by a read-modify-write, also if it is set"),
+    rule("l-leave", "an issuer that leaves posts the bell if more is wanted"),
+    rule("l-clear", "a reaper that finds more wanted clears that and looks again"),
+    rule("l-bell", "a foreign waiter posts the bell of a submitted IO before it sleeps"),
+    rule("l-submit-posts", "an issuer whose Submit saw WAITERS posts its bell"),
+    rule("l-bell-ticket", "the reaper takes the bell's ticket before it asks or looks"),
+    rule("l-copy-first", "a completion entry is copied before it is given back"),
+    rule("l-advance-last", "a completion entry is given back after Publish"),
+    rule("l-lock", "the reap lock is held from the copy of an entry until it is given back"),
+    rule("l-room", "one completion entry more than there are IOs in flight"),
+    rule("w-poll", "check_done takes out what is there, or asks the owner's reaper to"),
     // Slots and leases.
     rule("s-attach", "a slot that is not FREE is recovered before it is used"),
     rule(
