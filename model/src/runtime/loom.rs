@@ -17,7 +17,7 @@
 //! is ever over, nothing wakes spuriously, and a lost wake-up is loom's deadlock.
 //!
 //! loom forgets a reader when another thread reads the same atomic and then writes it: the schedule in
-//! which that write comes first is then never tried. So each reading leaves a mark of its own ([`Readers`])
+//! which that write comes first is then never tried. So each reading leaves a mark of its own (`Readers`)
 //! that the next write of another thread meets; marks order no memory and are no branch points.
 //!
 //! Invariant asserted here, for every scenario: S5, a completer's last write is its Publish.

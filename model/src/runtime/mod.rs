@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | [`loom::Loom`] | every interleaving, or those up to a bound | weak memory: what each load may legally see |
 //! | [`shuttle::Shuttle`] | random interleavings of larger scenarios | depth |
-//! | [`crate::search::Sim`] | every state, breadth first | deaths at every step, liveness, shortest counter-examples |
+//! | [`crate::search::sim::Sim`] | every state, breadth first | deaths at every step, liveness, shortest counter-examples |
 //!
 //! What is not the protocol's (queues of a simulated method, slot locks) is no part of what is checked:
 //! a queue orders memory as the queues of real methods do, a slot lock orders nothing.

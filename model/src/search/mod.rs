@@ -2,17 +2,17 @@
 //! access at a time, with deaths between any two accesses.
 //!
 //! The actors of a scenario run the same source as under loom and in production; nothing is encoded
-//! a second time. What makes that possible is described in [`memory`]; the order of accesses is one
+//! a second time. What makes that possible is described in `memory`; the order of accesses is one
 //! for all (loom looks at weak memory).
 //!
 //! | part | does |
 //! |---|---|
 //! | [`sim`] | the runtime: every access is a step |
-//! | [`operation`] | what an actor can do, as data |
-//! | [`memory`] | each actor as an automaton, learned by running it |
-//! | [`state`], [`step`], [`explorer`] | breadth first, states known by a 128-bit hash |
-//! | [`liveness`] | fair cycles |
-//! | [`hook`] | keeps panics quiet: they are findings |
+//! | `operation` | what an actor can do, as data |
+//! | `memory` | each actor as an automaton, learned by running it |
+//! | `state`, `step`, `explorer` | breadth first, states known by a 128-bit hash |
+//! | `liveness` | fair cycles |
+//! | `hook` | keeps panics quiet: they are findings |
 //!
 //! Checked in every state: what the scenario's `always` says; in every step: the protocol's and the
 //! scenario's assertions, S2 (no change wiped out), S5; over the graph: no deadlock, and no fair cycle
