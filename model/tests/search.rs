@@ -1,11 +1,10 @@
 //! Every scenario that is searched, through every state, deaths and liveness included.
 //!
-//! `cargo test` searches those of the quick level, `--cfg loom` those of CI as well; the program
-//! `handfast-model` searches any of them.
+//! `cargo test` searches those of the quick level; the program `handfast-model` searches any of them.
 
 use handfast_model::scenario::{ALL, Level, named};
 
-const LEVEL: Level = if cfg!(loom) { Level::Ci } else { Level::Quick };
+const LEVEL: Level = Level::Quick;
 
 macro_rules! searches {
     ($($name:ident)+) => {
