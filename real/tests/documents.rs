@@ -22,7 +22,10 @@ fn every_test_that_the_features_page_names_exists() {
     for (file, function) in named {
         let path = root().join(format!("{file}.rs"));
         let source = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}.rs: {error}"));
-        assert!(source.contains(&format!("fn {function}(")), "{file}.rs has no test {function}");
+        // A scenario's test is a name in a list.
+        let listed = source.lines().any(|line| line.trim() == function);
+        let there = listed || source.contains(&format!("fn {function}("));
+        assert!(there, "{file}.rs has no test {function}");
     }
 }
 
