@@ -11,7 +11,7 @@ use crate::report::{Failure, publish, said, story};
 use crate::runtime::Runtime as _;
 use crate::runtime::loom as loom_runtime;
 use crate::runtime::loom::Loom;
-use crate::runtime::shuttle::Shuttle;
+use crate::runtime::shuttle::{STACK_SIZE, Shuttle};
 use crate::scenario::Scenario;
 use crate::trace::{conformance, ndjson};
 use crate::walk::{self, Walk};
@@ -181,6 +181,7 @@ fn in_schedule(scenario: &str, execution: u64, reason: &(dyn Any + Send)) -> Fai
 /// Steps are bounded, time is not; the line that repeats a failure is shorter than its schedule.
 fn config() -> Config {
     let mut config = Config::new();
+    config.stack_size = STACK_SIZE;
     config.max_steps = MaxSteps::FailAfter(MAX_STEPS);
     config.failure_persistence = FailurePersistence::None;
     config.silence_warnings = true;

@@ -129,6 +129,7 @@ pub fn all(mistakes: &[Mistake]) -> Result<bool, Box<dyn std::error::Error>> {
         if let Verdict::Caught(failure, _) = &verdict {
             caught += 1;
             differ += usize::from(compare(&mut known, found(mistake, failure)));
+            keep(&known)?;
         } else {
             println!("     {}", verdict.complaint(mistake));
         }
@@ -138,7 +139,9 @@ pub fn all(mistakes: &[Mistake]) -> Result<bool, Box<dyn std::error::Error>> {
         mistakes.len(),
         started.elapsed().as_secs_f64()
     );
-    keep(known, differ)?;
+    if differ > 0 && std::env::var_os(BLESS).is_none() {
+        println!("{differ} of them differ from model/results/{MISTAKES}: {BLESS}=1 writes them");
+    }
     Ok(caught == mistakes.len())
 }
 
@@ -153,14 +156,14 @@ fn compare(known: &mut BTreeMap<String, Found>, found: Found) -> bool {
     true
 }
 
-fn keep(known: BTreeMap<String, Found>, differ: usize) -> Result<(), Box<dyn std::error::Error>> {
+/// Writes what is known if it is to be blessed: after each mistake, so that an interrupted run
+/// keeps what it found.
+fn keep(known: &BTreeMap<String, Found>) -> Result<(), Box<dyn std::error::Error>> {
     if std::env::var_os(BLESS).is_some() {
         let names = super::mistake::names()?;
-        let present = known.into_values().filter(|found| names.contains(&found.mistake));
-        let present: Vec<_> = present.collect();
+        let present = known.values().filter(|found| names.contains(&found.mistake));
+        let present: Vec<_> = present.cloned().collect();
         results::change(MISTAKES, |lines| *lines = present)?;
-    } else if differ > 0 {
-        println!("{differ} of them differ from model/results/{MISTAKES}: {BLESS}=1 writes them");
     }
     Ok(())
 }

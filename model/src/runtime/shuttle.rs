@@ -455,7 +455,7 @@ impl Platform for Shuttle {
 }
 
 /// shuttle's own stack is too small for the protocol's frames without optimisation.
-const STACK_SIZE: usize = 0x2_0000;
+pub(crate) const STACK_SIZE: usize = 0x4_0000;
 
 /// How many accesses a mortal actor survives: in a quarter of the executions all of them; else a
 /// number below a bound that is itself drawn, so that early deaths and late ones are both likely.
