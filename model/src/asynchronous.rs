@@ -203,7 +203,8 @@ impl<R: Runtime> World<R> {
             assert!(fresh || again, "S1: {this:?} was executed twice");
             R::saw(if fresh { "executed" } else { "executed again" });
             let raw = self.kernel.execute(this);
-            R::settled(mark, &"executed");
+            // It keeps nothing.
+            R::settled(mark, &());
             raw
         };
         self.context(me).work(&mut execute, &leaving).expect("the pool has workers");

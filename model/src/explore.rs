@@ -11,8 +11,8 @@ use crate::report::{Failure, publish, said, story};
 use crate::runtime::Runtime as _;
 use crate::runtime::loom as loom_runtime;
 use crate::runtime::loom::Loom;
-use crate::runtime::shuttle::{STACK_SIZE, Shuttle};
-use crate::scenario::Scenario;
+use crate::runtime::shuttle::STACK_SIZE;
+use crate::scenario::{Bound, Entry};
 use crate::trace::{conformance, ndjson};
 use crate::walk::{self, Walk};
 use crate::{mutant, pins, report, witness};
@@ -21,7 +21,6 @@ use std::any::Any;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
 use std::time::Instant;
 
 /// More branch points than any execution of a scenario has; loom panics above it.
@@ -33,19 +32,15 @@ thread_local! {
 
 /// Runs a scenario under loom, prints what was done, and compares with the pin. `preemptions` bounds
 /// how often a thread that could go on is stopped; without it the run is exhaustive.
-///
-/// # Panics
-/// In the execution that breaks an assertion; at the end if an outcome was never reached or the
-/// count is not the pinned one.
-pub fn loom<S: Scenario>(preemptions: Option<usize>) {
+pub(crate) fn loom(entry: &Entry, preemptions: Bound) {
     let started = Instant::now();
     report::install(Then::Unwind);
     let _before = EXECUTIONS.replace(0);
     let _of_an_earlier_scenario = (witness::take_seen(), witness::take_edges());
-    every_variant::<S>(preemptions);
+    every_variant(entry, preemptions);
     let (executions, seen) = (EXECUTIONS.replace(0), witness::take_seen());
     let edges = witness::take_edges();
-    let name = S::NAME;
+    let name = entry.name;
     let bound = preemptions.map_or_else(
         || "none (exhaustive)".to_owned(),
         |preemptions| format!("{preemptions} preemptions"),
@@ -54,8 +49,8 @@ pub fn loom<S: Scenario>(preemptions: Option<usize>) {
         "scenario {name}: loom, bound {bound}, {executions} executions, {:.2} s; seen {seen:?}",
         started.elapsed().as_secs_f64()
     );
-    reached(name, S::REACHED, &seen);
-    reached(name, S::REACHED_BY_WEAKNESS, &seen);
+    reached(name, entry.reached, &seen);
+    reached(name, entry.reached_by_weakness, &seen);
     report::over();
     match mutant::what_is_planted() {
         None => {
@@ -71,28 +66,29 @@ pub fn loom<S: Scenario>(preemptions: Option<usize>) {
 ///
 /// # Panics
 /// If the last variant is not enough for every mortal actor to outlive it.
-pub(crate) fn every_variant<S: Scenario>(preemptions: Option<usize>) {
+pub(crate) fn every_variant(entry: &Entry, preemptions: Bound) {
     let mut deaths = 0;
-    for variant in 0..S::VARIANTS {
+    for variant in 0..entry.variants {
         deaths = witness::count("died");
-        every_interleaving::<S>(variant, preemptions);
+        every_interleaving(entry, variant, preemptions);
     }
     assert!(
         deaths == witness::count("died"),
         "scenario {}: a mortal actor has more accesses than there are variants",
-        S::NAME
+        entry.name
     );
 }
 
 /// Runs one variant of a scenario under loom, and nothing else; adds to [`executions`].
-pub(crate) fn every_interleaving<S: Scenario>(variant: usize, preemptions: Option<usize>) {
+pub(crate) fn every_interleaving(entry: &Entry, variant: usize, preemptions: Bound) {
+    let (name, execute) = (entry.name, entry.bodies.loom);
     loom_runtime::set_variant(variant);
-    unlimited(preemptions).check(|| {
+    unlimited(preemptions).check(move || {
         EXECUTIONS.set(EXECUTIONS.get() + 1);
-        report::execution(("loom", S::NAME), EXECUTIONS.get(), Loom::actor);
+        report::execution(("loom", name), EXECUTIONS.get(), Loom::actor);
         loom_runtime::begin();
         witness::start();
-        S::run(&Arc::new(S::world::<Loom>()));
+        execute();
         witness::judge();
     });
     report::executed();
@@ -110,10 +106,11 @@ pub(crate) fn executions() -> u64 {
 }
 
 /// Walks through schedules of a scenario under shuttle, and nothing else.
-pub(crate) fn random_schedules<S: Scenario>(schedules: u32, seed: u64) {
-    Runner::new(Walk::new(S::NAME, schedules, seed), config()).run(|| {
+pub(crate) fn random_schedules(entry: &Entry, schedules: u32, seed: u64) {
+    let execute = entry.bodies.shuttle;
+    Runner::new(Walk::new(entry.name, schedules, seed), config()).run(move || {
         witness::start();
-        S::run(&Arc::new(S::world::<Shuttle>()));
+        execute();
         witness::judge();
     });
 }
@@ -127,19 +124,13 @@ fn reached(name: &str, all: &[&str], seen: &BTreeMap<&'static str, u64>) {
 /// More steps than any execution of a scenario takes: more of them is a loop that never ends.
 const MAX_STEPS: usize = 200_000;
 
-/// Runs this many random schedules of a scenario under shuttle, the first of which has this seed,
-/// and prints what was done; if one fails, the line that repeats it. All outcomes must be reached
-/// if there are at least as many schedules as at the quick level.
-///
-/// # Panics
-/// In the execution that breaks an assertion or deadlocks; at the end if an outcome was never
-/// reached.
-pub fn shuttle<S: Scenario>(schedules: u32, seed: u64) {
+/// Runs this many random schedules of a scenario under shuttle, the first of which has this seed.
+pub(crate) fn shuttle(entry: &Entry, schedules: u32, seed: u64) {
     let started = Instant::now();
-    let name = S::NAME;
+    let name = entry.name;
     println!("scenario {name}: shuttle, {schedules} schedules from seed {seed}");
     let _of_an_earlier_scenario = witness::take_seen();
-    let run = || random_schedules::<S>(schedules, seed);
+    let run = || random_schedules(entry, schedules, seed);
     if let Err(reason) = catch_unwind(AssertUnwindSafe(run)) {
         let at = walk::at();
         let (lines, failure) =
@@ -155,12 +146,13 @@ pub fn shuttle<S: Scenario>(schedules: u32, seed: u64) {
     if mutant::what_is_planted().is_some() {
         return println!("survived by {name}");
     }
-    let (seconds, quick) = (started.elapsed().as_secs_f64(), S::PLAN.shuttle.map(|plan| plan[0]));
+    let (seconds, quick) =
+        (started.elapsed().as_secs_f64(), entry.plan.shuttle.map(|plan| plan[0]));
     println!(
         "scenario {name}: shuttle, {schedules} schedules from seed {seed}, {seconds:.2} s; seen {seen:?}"
     );
     if quick.is_some_and(|quick| schedules >= quick) {
-        reached(name, S::REACHED, &seen);
+        reached(name, entry.reached, &seen);
     }
 }
 

@@ -92,16 +92,16 @@ fn main() -> ExitCode {
         Command::List => list(),
         Command::Loom { scenario, preemptions } => {
             let Some(entry) = find(&scenario) else { return ExitCode::from(2) };
-            (entry.loom)(preemptions);
+            entry.loom(preemptions);
         }
         Command::Search { scenario, deaths, spurious } => {
             let Some(entry) = find(&scenario) else { return ExitCode::from(2) };
-            (entry.search)(Reach { deaths, spurious, ..Reach::ALIVE });
+            entry.search(Reach { deaths, spurious, ..Reach::ALIVE });
         }
         Command::Orderings { sites } => return orderings(&sites),
         Command::Shuttle { scenario, schedules, seed } => {
             let Some(entry) = find(&scenario) else { return ExitCode::from(2) };
-            (entry.shuttle)(schedules, seed);
+            entry.shuttle(schedules, seed);
         }
         Command::Mutants { names, all, changed_since } => {
             return or_usage(mutants(names, all, changed_since.as_deref()));

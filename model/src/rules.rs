@@ -109,6 +109,7 @@ pub const ALL: &[Rule] = &[
     rule("b-announce", "a worker announces itself, then looks at every hint again, then sleeps"),
     rule("b-ticket", "a worker takes its ticket before its announcement"),
     rule("b-count", "the end of a sleep takes an owed wake-up first, or else a sleeper"),
+    rule("b-attempts", "a ringer that others keep from the account wakes without it"),
     rule("b-pass-on", "a worker that leaves passes the ring on"),
     rule("b-duty", "who has won a claim executes and completes the IO"),
     rule("d-1-hint", "a claim of the dead is taken back only after its hint is set"),

@@ -156,6 +156,12 @@ impl<R: Runtime> Kernel<R> {
         io_of(self.notes[me.index()].pop()).expect("only IOs are told of")
     }
 
+    /// The same, if it was told of something already.
+    #[must_use]
+    pub fn told_yet(&self, me: ProcessSlot) -> Option<IoId> {
+        self.notes[me.index()].try_pop().and_then(io_of)
+    }
+
     /// The bytes of the frame behind a lease.
     #[must_use]
     pub fn frame(&self, lease: u32) -> &R::Field {
@@ -455,7 +461,8 @@ impl<R: Runtime, C: Callbacks<R> + Send + 'static> World<R, C> {
         body: impl Fn(&Arc<Self>) + Send + Sync + 'static,
     ) -> R::Started {
         let (world, kernel) = (Arc::clone(self), Arc::clone(self));
-        R::spawn(actor, seed, move || body(&world), move || kernel.kernel.at_death(actor.process))
+        let body = Arc::new(move || body(&world));
+        R::spawn(actor, seed, body, Arc::new(move || kernel.kernel.at_death(actor.process)))
     }
 }
 

@@ -18,7 +18,7 @@ const SEED: u64 = 1;
 fn every_scenario_that_plans_to_survives_its_random_walk() {
     for entry in scenario::ALL {
         if let Some([quick, _]) = entry.plan.shuttle {
-            (entry.shuttle)(quick, SEED);
+            entry.shuttle(quick, SEED);
         }
     }
 }
@@ -44,7 +44,7 @@ fn spawn(
     actor: Actor,
     body: impl Fn() + Send + Sync + 'static,
 ) -> <Shuttle as handfast_model::runtime::Runtime>::Started {
-    Shuttle::spawn(actor, 0, body, || {})
+    Shuttle::spawn(actor, 0, Arc::new(body), Arc::new(|| {}))
 }
 
 const OTHER: Actor = Actor::new("other", 1);
@@ -133,7 +133,8 @@ fn l9_a_slice_ends_for_whoever_sleeps_when_somebody_dies() {
             theirs.0.post();
         };
         // The kernel posts nothing: without the end of a slice nobody would look again.
-        let mortal = Shuttle::spawn(OTHER.mortal(), 0, body, move || kernels.1.store(1, Relaxed));
+        let at_death = Arc::new(move || kernels.1.store(1, Relaxed));
+        let mortal = Shuttle::spawn(OTHER.mortal(), 0, Arc::new(body), at_death);
         loop {
             let ticket = shared.0.ticket();
             if shared.1.load(Relaxed) == 1 {

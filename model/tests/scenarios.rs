@@ -1,5 +1,5 @@
-//! Every scenario under loom, one test each, as far as its plan says for the quick level. With
-//! `RUSTFLAGS="--cfg loom"` the bounds are the same; the larger ones are run by hand, with the program.
+//! Every scenario under loom, one test each, as far as its plan says for the quick level; with
+//! `RUSTFLAGS="--cfg loom"` as far as it says for the larger one.
 
 #![expect(clippy::disallowed_types, reason = "a counter of the test, outside of the model")]
 
@@ -19,7 +19,7 @@ macro_rules! scenarios {
             fn $name() {
                 let entry = scenario::named(stringify!($name)).expect("a scenario of this name");
                 let bounds = entry.plan.loom.expect("it runs under loom");
-                (entry.loom)(bounds[0]);
+                entry.loom(bounds[usize::from(cfg!(loom))]);
             }
         )+
 

@@ -1,10 +1,11 @@
 //! Every scenario that is searched, through every state, deaths and liveness included.
 //!
-//! `cargo test` searches those of the quick level; the program `handfast-model` searches any of them.
+//! `cargo test` searches those of the quick level, with `RUSTFLAGS="--cfg loom"` those of CI as well; the
+//! program `handfast-model` searches any of them.
 
 use handfast_model::scenario::{ALL, Level, named};
 
-const LEVEL: Level = Level::Quick;
+const LEVEL: Level = if cfg!(loom) { Level::Ci } else { Level::Quick };
 
 macro_rules! searches {
     ($($name:ident)+) => {
@@ -13,7 +14,7 @@ macro_rules! searches {
             let entry = named(stringify!($name)).expect("a scenario of this name");
             let reach = entry.plan.search.expect("it is searched");
             if reach.level <= LEVEL {
-                (entry.search)(reach);
+                entry.search(reach);
             } else {
                 println!("{} is searched at the level {:?}", entry.name, reach.level);
             }
@@ -31,7 +32,7 @@ fn every_other_scenario_in_every_state() {
         if let Some(reach) = entry.plan.search
             && reach.level <= LEVEL
         {
-            (entry.search)(reach);
+            entry.search(reach);
         }
     }
 }

@@ -83,6 +83,9 @@ impl DoorbellWord {
     }
 }
 
+/// How often a ringer tries to keep the account.
+const ATTEMPTS: u32 = 2;
+
 /// The shared words of the doorbell.
 #[repr(C)]
 pub struct Doorbell<P: Platform> {
@@ -103,30 +106,38 @@ impl<P: Platform> Doorbell<P> {
     pub fn ring(&self, work: u32) {
         // An addition of nothing: the ringer's half of the handshake has to read the newest value, and
         // to be read by the next announcement.
+        let mark = P::mark();
         let word = DoorbellWord(self.word.add(Site::DoorbellRing, 0));
         if word.sleepers() != 0 {
-            self.wake(word, work);
+            self.wake(word, work, mark);
         }
     }
 
-    /// A failed exchange is another's progress.
+    /// A failed exchange is another's progress. After a few it wakes without an account of it: that costs
+    /// a needless wake-up at most, and workers whose slices end cannot hold up the ringer for ever.
     #[cold]
     #[track_caller]
-    fn wake(&self, mut word: DoorbellWord, work: u32) {
-        while let Some((next, wake)) = word.rung(work) {
+    fn wake(&self, mut word: DoorbellWord, work: u32, mark: usize) {
+        for attempt in 0..ATTEMPTS {
+            P::settled(mark, &(word.0, work, attempt));
+            let Some((next, wake)) = word.rung(work) else { return };
             match self.word.compare_exchange(Site::DoorbellTake, word.0, next.0) {
                 Ok(_) => return self.count.post_some(wake),
                 Err(found) => word = DoorbellWord(found),
             }
         }
+        self.count.post_some(work);
     }
 
     /// Wakes every worker that sleeps, whatever the word says: somebody may have died with wake-ups in
     /// hand, or is to leave.
     #[track_caller]
     pub fn ring_all(&self) {
+        let mark = P::mark();
         let mut word = DoorbellWord(self.word.add(Site::DoorbellRing, 0));
-        while let Some((next, _)) = word.rung(u32::MAX) {
+        for attempt in 0..ATTEMPTS {
+            P::settled(mark, &(word.0, attempt));
+            let Some((next, _)) = word.rung(u32::MAX) else { break };
             match self.word.compare_exchange(Site::DoorbellTake, word.0, next.0) {
                 Ok(_) => break,
                 Err(found) => word = DoorbellWord(found),
@@ -150,11 +161,13 @@ impl<P: Platform> Doorbell<P> {
         self.count.sleep(ticket, SLICE_NS)
     }
 
-    /// A failed exchange is another's progress.
+    /// A failed exchange is another's progress; nobody but this worker waits for it to succeed.
     #[track_caller]
     pub(super) fn withdraw(&self) {
+        let mark = P::mark();
         let mut word = DoorbellWord(self.word.add(Site::DoorbellWithdraw, 0));
         while let Some(next) = word.withdrawn() {
+            P::settled(mark, &word.0);
             match self.word.compare_exchange(Site::DoorbellWithdraw, word.0, next.0) {
                 Ok(_) => return,
                 Err(found) => word = DoorbellWord(found),

@@ -90,8 +90,9 @@ impl<P: Platform, R: Ring> Lead for LedRing<P, R> {
 
     /// A failed exchange is another's progress.
     fn enter(&self, me: Leader) -> Entered {
-        let mut word = LeadWord::FREE;
+        let (mark, mut word) = (P::mark(), LeadWord::FREE);
         loop {
+            P::settled(mark, &word.raw());
             let (next, entered) = word.entered(me);
             let site = match entered {
                 Entered::Taken => Site::LeadTake,

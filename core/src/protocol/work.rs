@@ -40,9 +40,13 @@ impl<E: Embed> Context<'_, E> {
                     Observation::Claimed(claimed.is_some())
                 }
                 Action::Execute => {
+                    let before = E::P::mark();
                     raw = claimed.map_or(raw, |claimed| run(claimed, execute));
-                    // The executor's own state has changed: from here on what was seen counts.
-                    mark = E::P::mark();
+                    let after = E::P::mark();
+                    if after != before {
+                        // The executor may have a state of its own: from here on what it saw counts.
+                        mark = after;
+                    }
                     Observation::Executed
                 }
                 Action::Complete => {

@@ -29,7 +29,7 @@
 //! or see [`Checker::exit_on_failure`].
 //! A method of your own, or other actors: implement [`Scenario`] with a world of your own (see
 //! [`World::with`](crate::world::World::with)) and run it with [`scenario_under_loom`] and
-//! [`crate::explore::shuttle`].
+//! [`Entry::shuttle`].
 //!
 //! Checked by: `model/tests/check.rs`. Not checked: several IOs of one application at once.
 //!
@@ -91,7 +91,7 @@ use crate::explore;
 pub use crate::mailbox::IoId;
 use crate::runtime::Runtime;
 pub use crate::runtime::SharedWord;
-use crate::scenario::{Bound, Scenario};
+use crate::scenario::{Bound, Entry, Scenario};
 use crate::witness;
 use handfast_core::outcome::{Outcome, RawResult};
 use handfast_core::protocol::{Callbacks, Error};
@@ -107,7 +107,7 @@ use std::time::Instant;
 /// If it fails, or one of [`Scenario::REACHED`] was never seen.
 pub fn scenario_under_loom<S: Scenario>(preemptions: Bound) -> u64 {
     let (_before, _seen) = (explore::executions(), witness::take_seen());
-    explore::every_variant::<S>(preemptions);
+    explore::every_variant(&Entry::of::<S>(), preemptions);
     let seen = witness::take_seen();
     let missing = S::REACHED.iter().find(|what| !seen.contains_key(*what));
     assert_eq!(missing, None, "scenario {} never reached it", S::NAME);
@@ -268,16 +268,17 @@ impl<A: Application> Checker<A> {
 
     fn loom_scene<S: Scenario>(&self) {
         Self::learn::<S>();
-        explore::every_interleaving::<S>(0, self.preemptions);
+        explore::every_interleaving(&Entry::of::<S>(), 0, self.preemptions);
     }
 
     /// The completer dies before its first access, before its second, and so on until it has no more.
     fn loom_deaths(&self) {
         Self::learn::<Death<A>>();
         let preemptions = self.preemptions.map(|bound| bound.saturating_sub(1));
+        let entry = Entry::of::<Death<A>>();
         for variant in 0..MOST_STEPS {
             let deaths = witness::count("died");
-            explore::every_interleaving::<Death<A>>(variant, preemptions);
+            explore::every_interleaving(&entry, variant, preemptions);
             if variant > 0 && witness::count("died") == deaths {
                 return;
             }
@@ -286,7 +287,7 @@ impl<A: Application> Checker<A> {
 
     fn random_scene<S: Scenario>(&self, schedules: u32, seed: u64) {
         Self::learn::<S>();
-        explore::random_schedules::<S>(schedules, seed);
+        explore::random_schedules(&Entry::of::<S>(), schedules, seed);
     }
 
     /// One execution in which nobody dies says what is left in the end.
@@ -294,7 +295,7 @@ impl<A: Application> Checker<A> {
         explain::scene(S::NAME);
         scenes::forget_state();
         scenes::everybody_lives(true);
-        explore::random_schedules::<S>(1, 0);
+        explore::random_schedules(&Entry::of::<S>(), 1, 0);
         scenes::everybody_lives(false);
     }
 }

@@ -130,7 +130,8 @@ impl<R: Runtime, A: Application> Scene<R, A> {
             dead.pool.kernel.at_death(actor.process);
             dead.gone.push(1);
         };
-        R::spawn(actor, u64::from(actor.process), move || body(&alive), at_death)
+        let body = Arc::new(move || body(&alive));
+        R::spawn(actor, u64::from(actor.process), body, Arc::new(at_death))
     }
 
     fn start(&self, issuer: &mut Issuer<'_, R, A>) -> HandedOut {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What is wrong with the program that runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -122,9 +122,10 @@ fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<String>> {
             String::from_utf8_lossy(&said).into_owned()
         }));
     }
-    let mut over = true;
+    let (mut over, deadline) = (true, Instant::now() + limit);
     for _ in &readers {
-        over &= both.recv_timeout(limit).is_ok();
+        let left = deadline.saturating_duration_since(Instant::now());
+        over &= both.recv_timeout(left).is_ok();
     }
     if !over {
         child.kill()?;

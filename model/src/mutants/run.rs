@@ -11,7 +11,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 /// How long one scenario may take to find a mistake.
-pub const LIMIT: Duration = Duration::from_secs(180);
+pub const LIMIT: Duration = Duration::from_secs(120);
 
 /// What became of one mistake.
 #[derive(Debug)]

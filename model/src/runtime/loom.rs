@@ -27,7 +27,7 @@
 #![expect(clippy::disallowed_types, reason = "a platform passes the sites' orderings on")]
 
 use super::word::shared_word;
-use super::{Actor, Lock, MAIN, Queue, Runtime, SharedWord};
+use super::{Actor, Body, Lock, MAIN, Queue, Runtime, SharedWord};
 use crate::mutant::{self, ordering};
 use crate::trace::{Place, What};
 use crate::witness;
@@ -590,12 +590,7 @@ impl Runtime for Loom {
     type Lock = SlotLock;
     type Word = Word;
 
-    fn spawn(
-        actor: Actor,
-        _seed: u64,
-        body: impl Fn() + Send + Sync + 'static,
-        at_death: impl Fn() + Send + Sync + 'static,
-    ) -> Self::Started {
+    fn spawn(actor: Actor, _seed: u64, body: Body, at_death: Body) -> Self::Started {
         let (variant, number) = (VARIANT.get(), STARTED.get() + 1);
         STARTED.set(number);
         let builder = thread::Builder::new().stack_size(STACK_SIZE).name(actor.name.to_owned());
@@ -605,7 +600,7 @@ impl Runtime for Loom {
             let lives = (actor.mortal && variant > 0).then(|| variant - 1);
             LIVES.with(|left| left.set(lives));
             tell(What::Began);
-            if let Err(reason) = catch_unwind(AssertUnwindSafe(&body)) {
+            if let Err(reason) = catch_unwind(AssertUnwindSafe(|| body())) {
                 if !reason.is::<Killed>() {
                     resume_unwind(reason);
                 }

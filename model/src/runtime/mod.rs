@@ -19,6 +19,7 @@ pub mod word;
 pub use word::SharedWord;
 
 use handfast_core::platform::{Field, Platform, Slept};
+use std::sync::Arc;
 
 /// Who an actor is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -45,6 +46,10 @@ impl Actor {
         Self { mortal: true, ..self }
     }
 }
+
+/// A body to run: an actor's, or what is done at its death. One type for all, so that what runs them is
+/// compiled once for each runtime.
+pub type Body = Arc<dyn Fn() + Send + Sync>;
 
 /// The process of the scenario's main thread.
 pub const MAIN: Actor = Actor::new("main", 0);
@@ -103,12 +108,7 @@ pub trait Runtime: Platform + Send + Sync {
     /// between two starts at the same place. A search runs the body again and again from its
     /// start: it must do nothing but call this trait and the protocol. `at_death` is what the
     /// kernel does when it ends the process: one step, after the actor's last.
-    fn spawn(
-        actor: Actor,
-        seed: u64,
-        body: impl Fn() + Send + Sync + 'static,
-        at_death: impl Fn() + Send + Sync + 'static,
-    ) -> Self::Started;
+    fn spawn(actor: Actor, seed: u64, body: Body, at_death: Body) -> Self::Started;
 
     /// Waits until it has returned, or died.
     fn join(started: Self::Started);

@@ -32,7 +32,7 @@ mod sleep;
 pub use sleep::Count;
 
 use super::word::shared_word;
-use super::{Actor, Lock, MAIN, Queue, Runtime, SharedWord};
+use super::{Actor, Body, Lock, MAIN, Queue, Runtime, SharedWord};
 use crate::trace::What;
 use crate::witness;
 use handfast_core::platform::{Atomic64, Change, Field, Platform, SLICE_NS, Slept};
@@ -470,17 +470,12 @@ impl Runtime for Shuttle {
     type Lock = SlotLock;
     type Word = Word;
 
-    fn spawn(
-        actor: Actor,
-        _seed: u64,
-        body: impl Fn() + Send + Sync + 'static,
-        at_death: impl Fn() + Send + Sync + 'static,
-    ) -> Self::Started {
+    fn spawn(actor: Actor, _seed: u64, body: Body, at_death: Body) -> Self::Started {
         let lives = if actor.mortal { draw_lives() } else { None };
         let builder = thread::Builder::new().stack_size(STACK_SIZE).name(actor.name.to_owned());
         let started = builder.spawn(move || {
             with_me(|task| (task.actor, task.lives) = (actor, lives));
-            if let Err(reason) = catch_unwind(AssertUnwindSafe(&body)) {
+            if let Err(reason) = catch_unwind(AssertUnwindSafe(|| body())) {
                 if !reason.is::<Killed>() {
                     resume_unwind(reason);
                 }

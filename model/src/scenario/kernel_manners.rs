@@ -166,7 +166,7 @@ fn mortal_issuer<R: Runtime>(world: &Arc<AfterDeath<R>>) -> R::Started {
         dead.pool.kernel.at_death(1);
         dead.gone.push(1);
     };
-    R::spawn(Actor::new("issuer", 1).mortal(), 0, body, at_death)
+    R::spawn(Actor::new("issuer", 1).mortal(), 0, Arc::new(body), Arc::new(at_death))
 }
 
 fn wait<R: Runtime>(world: &Arc<World<R>>) {

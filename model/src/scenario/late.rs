@@ -76,7 +76,8 @@ impl Scenario for LateCompletion {
         for generation in [1, 2] {
             let handle = issuer.acquire(0).expect("L1: a handle becomes free");
             let this = io(0, generation);
-            issuer.start(handle, &world::request(this, false), &[]).expect("it is handed out");
+            issuer.set_data(handle, &[world::data_of(this)]).expect("one word fits");
+            issuer.start(handle, &world::request(this, true), &[]).expect("it is handed out");
             if generation == 1 {
                 issuer.finish(handle).expect("it was started");
             }

@@ -13,7 +13,7 @@
 //! no slice that could help). Fails by an assertion or a deadlock. Not checked here: deaths.
 
 use super::ring::{end, kernel, reaper, waiter};
-use super::{Level, Plan, Reach, Scenario};
+use super::{Plan, Reach, Scenario};
 use crate::runtime::{Actor, Runtime};
 use crate::world::{Size, World, io, reference, slot};
 use handfast_core::decide::lead::{Entered, Leader};
@@ -50,7 +50,8 @@ impl Scenario for LeadsWord {
         let lead = world.world.kernel.lead().expect("slot 0 has a ring");
         assert_eq!(lead.enter(Leader::Reaper), Entered::Taken, "nobody leads");
         let shared = Arc::clone(world);
-        let reaper = R::spawn(Actor::new("reaper", OWNER), 0, move || give_up(&shared), || {});
+        let body = Arc::new(move || give_up(&shared));
+        let reaper = R::spawn(Actor::new("reaper", OWNER), 0, body, Arc::new(|| {}));
         let (mut promised, mut before) = (0, false);
         for turn in 1..=2 {
             world.wanted.set(turn);
@@ -161,7 +162,7 @@ impl Scenario for WantAgain {
     const NAME: &'static str = "lead_want_again";
     const COVERS: &'static [&'static str] = &["RC15", "RC17", "RC18", "S1", "L2", "L4"];
     const REACHED: &'static [&'static str] = &["slept", "sleeps in the ring"];
-    const PLAN: Plan = Plan::NONE.search(Reach { level: Level::Ci, ..Reach::ALIVE });
+    const PLAN: Plan = Plan::NONE.search(Reach::ALIVE);
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {
@@ -226,7 +227,7 @@ impl Scenario for Free {
         "L1", "L2", "L4", "L7",
     ];
     const REACHED: &'static [&'static str] = &["slept", "sleeps in the ring"];
-    const PLAN: Plan = Plan::NONE.search(Reach { level: Level::Ci, ..Reach::ALIVE });
+    const PLAN: Plan = Plan::NONE.search(Reach::ALIVE);
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {

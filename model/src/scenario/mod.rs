@@ -43,7 +43,9 @@ pub mod worker;
 pub mod worker_deaths;
 pub mod workers;
 
-use crate::runtime::Runtime;
+use crate::runtime::loom::Loom;
+use crate::runtime::shuttle::Shuttle;
+use crate::runtime::{Body, Runtime};
 use crate::{explore, search};
 use std::sync::Arc;
 
@@ -150,24 +152,80 @@ pub struct Entry {
     pub covers: &'static [&'static str],
     /// [`Scenario::PLAN`].
     pub plan: Plan,
-    /// Runs it under loom with this bound.
-    pub loom: fn(Bound),
-    /// Searches it this far.
-    pub search: fn(Reach),
-    /// Runs this many schedules of it under shuttle, from this seed.
-    pub shuttle: fn(u32, u64),
+    /// [`Scenario::REACHED`].
+    pub reached: &'static [&'static str],
+    /// [`Scenario::REACHED_BY_WEAKNESS`].
+    pub reached_by_weakness: &'static [&'static str],
+    /// [`Scenario::VARIANTS`].
+    pub variants: usize,
+    pub(crate) bodies: Bodies,
+}
+
+/// What is compiled for each scenario and tool: a new world and the main actor in it. All else is
+/// compiled once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bodies {
+    pub loom: fn(),
+    pub shuttle: fn(),
+    /// The main actor, and what always holds.
+    pub search: fn() -> (Body, Body),
+}
+
+fn execution<S: Scenario, R: Runtime>() {
+    S::run(&Arc::new(S::world::<R>()));
 }
 
 impl Entry {
-    const fn of<S: Scenario>() -> Self {
+    /// The row of a scenario.
+    #[must_use]
+    pub const fn of<S: Scenario>() -> Self {
+        let (loom, shuttle, search) = ("loom", "shuttle", "search");
         Self {
             name: S::NAME,
             covers: S::COVERS,
             plan: S::PLAN,
-            loom: if is_built("loom", S::NAME) { explore::loom::<S> } else { left_out },
-            search: if is_built("search", S::NAME) { search::explore::<S> } else { left_out },
-            shuttle: if is_built("shuttle", S::NAME) { explore::shuttle::<S> } else { left_out_of },
+            reached: S::REACHED,
+            reached_by_weakness: S::REACHED_BY_WEAKNESS,
+            variants: S::VARIANTS,
+            bodies: Bodies {
+                loom: if is_built(loom, S::NAME) { execution::<S, Loom> } else { left_out },
+                shuttle: if is_built(shuttle, S::NAME) {
+                    execution::<S, Shuttle>
+                } else {
+                    left_out
+                },
+                search: if is_built(search, S::NAME) { search::world::<S> } else { left_out },
+            },
         }
+    }
+
+    /// Runs it under loom with this bound, prints what was done, and compares with the pin.
+    ///
+    /// # Panics
+    /// In the execution that breaks an assertion; at the end if an outcome was never reached or the
+    /// count is not the pinned one.
+    pub fn loom(&self, preemptions: Bound) {
+        explore::loom(self, preemptions);
+    }
+
+    /// Searches it this far, prints what was done, and compares with the pin.
+    ///
+    /// # Panics
+    /// If something is wrong, with the story; if an outcome was never reached; if the numbers are not
+    /// the pinned ones.
+    pub fn search(&self, reach: Reach) {
+        search::explore(self, reach);
+    }
+
+    /// Runs this many random schedules of it under shuttle, the first of which has this seed, and
+    /// prints what was done; if one fails, the line that repeats it. All outcomes must be reached
+    /// if there are at least as many schedules as at the quick level.
+    ///
+    /// # Panics
+    /// In the execution that breaks an assertion or deadlocks; at the end if an outcome was never
+    /// reached.
+    pub fn shuttle(&self, schedules: u32, seed: u64) {
+        explore::shuttle(self, schedules, seed);
     }
 }
 
@@ -199,12 +257,8 @@ const fn is_built(tool: &str, scenario: &str) -> bool {
     true
 }
 
-fn left_out<T>(_: T) {
+fn left_out<T>() -> T {
     panic!("this program was built for one scenario, and this is another one");
-}
-
-fn left_out_of(schedules: u32, seed: u64) {
-    left_out((schedules, seed));
 }
 
 /// All scenarios. A static, so that only this crate compiles them.

@@ -11,7 +11,7 @@
 
 use super::{Plan, Reach, Scenario};
 use crate::runtime::{Actor, Runtime};
-use crate::world::{self, How, Size, World, slot};
+use crate::world::{self, How, Size, World, io, slot};
 use handfast_core::protocol::recover::Recovered;
 use std::sync::Arc;
 
@@ -61,13 +61,18 @@ impl Scenario for Two {
         let survivors = [1, 2].map(|number| {
             world.spawn(Actor::new("survivor", number), u64::from(number), move |world| {
                 R::saw(match world.context(slot(number)).recover(slot(0)) {
-                    Recovered::Complete => "recovered",
+                    Recovered::Complete => {
+                        world.kernel.tell(slot(0), io(0, 1));
+                        "recovered"
+                    }
                     Recovered::Unfinished => "refused",
                     Recovered::NothingToDo => "came late",
                 });
             })
         });
         survivors.into_iter().for_each(R::join);
+        let told = [0, 1].map(|_| world.kernel.told_yet(slot(0)).is_some());
+        assert_eq!(told, [true, false], "S25: recovered by nobody, or twice");
         live_again(world);
     }
 }

@@ -82,7 +82,7 @@ impl Scenario for OwnerDies {
         "drained a dead one's ring",
         "dropped what a dead one had completed",
     ];
-    const PLAN: Plan = Plan::NONE.search(Reach { deaths: 1, level: Level::Ci, ..Reach::ALIVE });
+    const PLAN: Plan = Plan::NONE.search(Reach { deaths: 1, ..Reach::ALIVE });
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {
@@ -107,7 +107,7 @@ impl Scenario for RecovererDies {
     const COVERS: &'static [&'static str] =
         &["RC40", "S1", "S2", "S8", "S24", "S25", "L2", "L4", "L9", "L10"];
     const REACHED: &'static [&'static str] = OwnerDies::REACHED;
-    const PLAN: Plan = Plan::NONE.search(Reach { deaths: 2, level: Level::Wide, ..Reach::ALIVE });
+    const PLAN: Plan = Plan::NONE.search(Reach { deaths: 2, level: Level::Ci, ..Reach::ALIVE });
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {

@@ -107,18 +107,15 @@ fn mortal<R: Runtime>(
 ) -> R::Started {
     let (alive, dead) = (Arc::clone(world), Arc::clone(world));
     let number = u64::from(actor.process);
-    R::spawn(
-        actor.mortal(),
-        0,
-        move || {
-            body(&alive.pool);
-            alive.gone.push(number);
-        },
-        move || {
-            dead.pool.kernel.at_death(actor.process);
-            dead.gone.push(number);
-        },
-    )
+    let body = move || {
+        body(&alive.pool);
+        alive.gone.push(number);
+    };
+    let at_death = move || {
+        dead.pool.kernel.at_death(actor.process);
+        dead.gone.push(number);
+    };
+    R::spawn(actor.mortal(), 0, Arc::new(body), Arc::new(at_death))
 }
 
 const fn manner_of(me: ProcessSlot) -> Manner {
@@ -182,5 +179,5 @@ fn successor<R: Runtime>(world: &Arc<Graves<R>>, me: ProcessSlot) -> R::Started 
         }
         world.gone.push(u64::from(process));
     };
-    R::spawn(Actor::new("successor", process), u64::from(process), body, || {})
+    R::spawn(Actor::new("successor", process), u64::from(process), Arc::new(body), Arc::new(|| {}))
 }

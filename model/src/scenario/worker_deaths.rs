@@ -12,7 +12,7 @@
 //! open, and a newcomer uses the slot). Fails by an assertion, a deadlock or a fair cycle. Only the search
 //! runs these.
 
-use super::{Level, Plan, Reach, Scenario};
+use super::{Plan, Reach, Scenario};
 use crate::asynchronous::AsyncIssuer;
 use crate::runtime::{Actor, Runtime};
 use crate::world::{self, Size, World, io, reference, slot};
@@ -20,14 +20,22 @@ use handfast_core::protocol::HandedOut;
 use handfast_core::protocol::recover::Recovered;
 use std::sync::Arc;
 
-/// A worker with a slot of its own, that leaves when it is told to.
+/// Attaches these processes, one after the other: nobody dies in it here ([`super::deaths`]).
+fn attach<R: Runtime>(world: &Arc<World<R>>, numbers: impl IntoIterator<Item = u32>) {
+    for number in numbers {
+        let actor = Actor::new("attach", number);
+        R::join(world.spawn(actor, 100 + u64::from(number), move |world| {
+            let _attached = world.enter(slot(number), 1);
+        }));
+    }
+}
+
+/// An attached worker, that leaves when it is told to.
 fn worker<R: Runtime>(world: &Arc<World<R>>, number: u32, mortal: bool) -> R::Started {
     let actor = Actor { mortal, ..Actor::new("worker", number) };
     world.spawn(actor, number.into(), move |world| {
         let me = slot(number);
-        R::settled(0, &"begin");
-        let attachment = world.async_attached(me);
-        R::settled(0, &"attached");
+        let attachment = world.async_issuer(me);
         world.be_worker_until(me, || world.kernel.is_to_leave(me), true);
         R::settled(0, &"left");
         world.async_detach(attachment);
@@ -50,11 +58,9 @@ pub(super) fn finish<R: Runtime>(issuer: &mut AsyncIssuer<'_, R>, handle: Handed
     assert_eq!(issuer.method().outcome(handle), Some(expected), "S14: local after shared");
 }
 
-/// Attaches, does one IO, detaches.
+/// Does one IO, detaches.
 fn issue<R: Runtime>(world: &Arc<World<R>>) {
-    R::settled(0, &"begin");
-    let mut issuer = world.async_attached(slot(0));
-    World::async_settle("attached", &issuer);
+    let mut issuer = world.async_issuer(slot(0));
     let handle = start(&mut issuer);
     World::async_settle((handle.id, handle.generation), &issuer);
     finish(&mut issuer, handle);
@@ -111,7 +117,7 @@ impl Scenario for WorkerDies {
     const COVERS: &'static [&'static str] =
         &["RC34", "RC35", "RC37", "RC39", "S1", "S2", "S14", "S18", "S25", "L2", "L5", "L9", "L10"];
     const REACHED: &'static [&'static str] = &["executed", "executed again", "slice over"];
-    const PLAN: Plan = Plan::NONE.search(Reach { deaths: 1, level: Level::Wide, ..Reach::ALIVE });
+    const PLAN: Plan = Plan::NONE.search(Reach { deaths: 1, ..Reach::ALIVE });
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {
@@ -119,6 +125,7 @@ impl Scenario for WorkerDies {
     }
 
     fn run<R: Runtime>(world: &Arc<World<R>>) {
+        attach(world, 0..3);
         let workers = [worker(world, 1, true), worker(world, 2, false)];
         let issuer = world.spawn(Actor::new("issuer", 0), 0, |world| issue(world));
         R::join(issuer);
@@ -148,6 +155,7 @@ impl Scenario for LastWorkerDies {
     }
 
     fn run<R: Runtime>(world: &Arc<World<R>>) {
+        attach(world, 0..2);
         let worker = worker(world, 1, true);
         let issuer = world.spawn(Actor::new("issuer", 0), 0, |world| issue(world));
         R::join(issuer);
@@ -162,6 +170,7 @@ impl Scenario for LastWorkerDies {
 
 /// The issuer may die, the worker if `mortal`; a waiter in slot 2 returns whatever happens.
 fn issuer_dies<R: Runtime>(world: &Arc<World<R>>, mortal: bool) {
+    attach(world, 0..2);
     let worker = worker(world, 1, mortal);
     let issuer = world.spawn(Actor::new("issuer", 0).mortal(), 0, |world| issue(world));
     let waiter = world.spawn(Actor::new("waiter", 2), 2, |world| wait(world, 2));
@@ -180,7 +189,7 @@ impl Scenario for IssuerDies {
     const COVERS: &'static [&'static str] =
         &["RC40", "S1", "S2", "S24", "S25", "L2", "L4", "L9", "L10"];
     const REACHED: &'static [&'static str] = &["executed", "waited", "slice over"];
-    const PLAN: Plan = Plan::NONE.search(Reach { deaths: 1, level: Level::Ci, ..Reach::ALIVE });
+    const PLAN: Plan = Plan::NONE.search(Reach { deaths: 1, ..Reach::ALIVE });
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {
@@ -205,7 +214,7 @@ impl Scenario for BothDie {
     const COVERS: &'static [&'static str] =
         &["RC35", "RC39", "RC40", "S1", "S2", "S24", "S25", "L2", "L4", "L9", "L10"];
     const REACHED: &'static [&'static str] = &["executed", "waited", "slice over"];
-    const PLAN: Plan = Plan::NONE.search(Reach { deaths: 2, level: Level::Wide, ..Reach::ALIVE });
+    const PLAN: Plan = Plan::NONE.search(Reach { deaths: 2, ..Reach::ALIVE });
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {

@@ -57,7 +57,7 @@ impl Scenario for Doorbell {
     const NAME: &'static str = "worker_doorbell";
     const COVERS: &'static [&'static str] = &["RC33", "S1", "S4", "S7", "S14", "L2", "L5", "L7"];
     const REACHED: &'static [&'static str] = &["slept", "ticket was old", "executed"];
-    const PLAN: Plan = Plan::NONE.loom([Some(3), Some(4)]).search(Reach::ALIVE);
+    const PLAN: Plan = Plan::NONE.loom([Some(2), Some(3)]).search(Reach::ALIVE);
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {
@@ -101,8 +101,7 @@ impl Scenario for TwoIssuers {
     const NAME: &'static str = "worker_two_issuers";
     const COVERS: &'static [&'static str] = &["RC33", "RC36", "S1", "S4", "S7", "L2", "L5", "L7"];
     const REACHED: &'static [&'static str] = &["slept", "executed"];
-    const PLAN: Plan =
-        Plan::NONE.loom([Some(1), Some(2)]).search(Reach { level: Level::Ci, ..Reach::ALIVE });
+    const PLAN: Plan = Plan::NONE.loom([Some(1), Some(2)]).search(Reach::ALIVE);
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {
@@ -127,7 +126,7 @@ impl Scenario for BatchForTwo {
     const NAME: &'static str = "worker_batch_for_two";
     const COVERS: &'static [&'static str] = &["RC36", "S1", "S3", "L2", "L3", "L5"];
     const REACHED: &'static [&'static str] = &["slept", "executed"];
-    const PLAN: Plan = Plan::NONE.search(Reach { level: Level::Wide, ..Reach::ALIVE });
+    const PLAN: Plan = Plan::NONE.search(Reach { level: Level::Ci, ..Reach::ALIVE });
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {
@@ -157,8 +156,7 @@ impl Scenario for Leaves {
     const COVERS: &'static [&'static str] =
         &["RC34", "RC36", "RC37", "S1", "S18", "L2", "L5", "L7"];
     const REACHED: &'static [&'static str] = &["slept", "executed"];
-    const PLAN: Plan =
-        Plan::NONE.loom([Some(1), Some(2)]).search(Reach { level: Level::Wide, ..Reach::ALIVE });
+    const PLAN: Plan = Plan::NONE.loom([Some(0), Some(1)]).search(Reach::ALIVE);
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {

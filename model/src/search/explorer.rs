@@ -8,10 +8,11 @@
 //! nothing that others do can undo it, so no order is lost by it. Actors are not exchanged for each
 //! other: their slots stand in the words.
 
-use super::memory::{self, Body, Program};
+use super::memory::{self, Program};
 use super::operation::{Note, Operation};
 use super::state::{Graph, Known, Move, Player, State, Wrong, key};
 use super::step::Partial;
+use crate::runtime::Body;
 use crate::scenario::Reach;
 use std::collections::{HashSet, VecDeque};
 
@@ -22,8 +23,8 @@ pub(crate) struct Search {
     pub counts: Vec<usize>,
     pub always: Body,
     pub reach: Reach,
-    /// Told now and then how many states there are.
-    pub progress: fn(usize),
+    /// Told now and then how many states there are, and how many local ones of the actors.
+    pub progress: fn(usize, usize),
     /// All that happened in any step, each once.
     pub happened: HashSet<Note>,
 }
@@ -89,7 +90,7 @@ impl Search {
                     }
                     frontier.push_back(next);
                     if graph.states.len().is_multiple_of(PROGRESS) {
-                        (self.progress)(graph.states.len());
+                        (self.progress)(graph.states.len(), self.program.len());
                     }
                 }
                 let who = if let Move::Step(who, _) = by { who } else { u8::MAX };

@@ -14,7 +14,7 @@
 //! `search::tests::settling_merges_only_equal_states`.
 
 use super::operation::{Newcomer, Note, Operation, Seen};
-use crate::runtime::{Actor, MAIN};
+use crate::runtime::{Actor, Body, MAIN};
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -33,9 +33,6 @@ enum Mode {
     /// Somebody looks at a state, or changes it, from outside.
     Outside,
 }
-
-/// A body to run: an actor's, or what is done at its death.
-pub(crate) type Body = Arc<dyn Fn() + Send + Sync>;
 
 /// What an actor unwinds with when its next operation is known.
 struct Stop;
@@ -189,12 +186,24 @@ pub(crate) fn perform(operation: &Operation) -> Seen {
     seen.unwrap_or_else(|| resume_unwind(Box::new(Stop)))
 }
 
-/// Makes the world of a scenario; its memory, and where its event counts are.
-pub(crate) fn set_up<W>(make: impl FnOnce() -> W) -> (W, Vec<u64>, Vec<usize>) {
+/// A scenario's world, made for a search.
+pub(crate) struct Made {
+    /// The main actor.
+    pub main: Body,
+    /// What holds in every state.
+    pub always: Body,
+    /// What the world's words hold in the beginning.
+    pub memory: Vec<u64>,
+    /// Where its event counts are.
+    pub counts: Vec<usize>,
+}
+
+/// Makes the world of a scenario; `make` gives the main actor and what always holds.
+pub(crate) fn set_up(make: fn() -> (Body, Body)) -> Made {
     PROCESSOR.set(Some(Processor::new(Mode::Setup, Vec::new())));
-    let world = make();
+    let (main, always) = make();
     let processor = PROCESSOR.take().expect("it was set above");
-    (world, processor.memory, processor.counts)
+    Made { main, always, memory: processor.memory, counts: processor.counts }
 }
 
 /// Looks at, or changes, a state's memory from outside; the memory afterwards.

@@ -30,13 +30,14 @@ mod state;
 mod step;
 
 use crate::report::{self, Failure};
-use crate::scenario::{Reach, Scenario};
+use crate::runtime::Body;
+use crate::scenario::{Entry, Reach, Scenario};
 use crate::trace::conformance::{self, Taken};
 use crate::trace::ndjson;
 use crate::{mutant, pins, witness};
 use explorer::Search;
 use handfast_core::platform::Change;
-use memory::Program;
+use memory::{Made, Program};
 use operation::Note;
 use serde_json::json;
 use sim::Sim;
@@ -83,19 +84,25 @@ pub struct Line {
     pub change: Option<Change>,
 }
 
+/// The world of a scenario: its main actor, and what always holds in it.
+pub(crate) fn world<S: Scenario>() -> (Body, Body) {
+    let world = Arc::new(S::world::<Sim>());
+    let inspected = Arc::clone(&world);
+    (Arc::new(move || S::run(&world)), Arc::new(move || S::always(&inspected)))
+}
+
 /// Searches a scenario as far as `reach` says.
 #[must_use]
-pub fn run<S: Scenario>(reach: Reach) -> Report {
+pub fn run(entry: &Entry, reach: Reach) -> Report {
     let _quiet = hook::quiet();
-    let (world, memory, counts) = memory::set_up(|| Arc::new(S::world::<Sim>()));
-    let inspected = Arc::clone(&world);
+    let Made { main, always, memory, counts } = memory::set_up(entry.bodies.search);
     let mut search = Search {
-        program: Program::new(Arc::new(move || S::run(&world))),
+        program: Program::new(main),
         memory,
         counts,
-        always: Arc::new(move || S::always(&inspected)),
+        always,
         reach,
-        progress: |states| eprintln!("... {states} states"),
+        progress: |states, local| eprintln!("... {states} states, {local} local states"),
         happened: HashSet::new(),
     };
     let graph = search.search();
@@ -210,10 +217,10 @@ impl Violation {
 /// # Panics
 /// If something is wrong, with the story; if an outcome was never reached; if the numbers are not the
 /// pinned ones.
-pub fn explore<S: Scenario>(reach: Reach) {
+pub(crate) fn explore(entry: &Entry, reach: Reach) {
     let started = Instant::now();
-    let report = run::<S>(reach);
-    let (name, Reach { deaths, spurious, .. }) = (S::NAME, reach);
+    let report = run(entry, reach);
+    let (name, Reach { deaths, spurious, .. }) = (entry.name, reach);
     println!(
         "scenario {name}: search, every state, {deaths} deaths, {spurious} spurious wake-ups: \
          {} states, {} moves, {} local states, {:.2} s",
@@ -232,12 +239,12 @@ pub fn explore<S: Scenario>(reach: Reach) {
     if mutant::what_is_planted().is_some() {
         return println!("survived by {name}");
     }
-    if S::PLAN.search.is_none_or(|planned| (planned.deaths, planned.spurious) != (deaths, spurious))
-    {
+    let is_other = |planned: Reach| (planned.deaths, planned.spurious) != (deaths, spurious);
+    if entry.plan.search.is_none_or(is_other) {
         return;
     }
     // Nobody dies in a search without deaths.
-    for what in S::REACHED.iter().filter(|what| **what != "died" || deaths > 0) {
+    for what in entry.reached.iter().filter(|what| **what != "died" || deaths > 0) {
         assert!(report.seen.contains(what), "scenario {name} never reached: {what}");
     }
     let bound = format!("{name}/search/{deaths}/{spurious}");

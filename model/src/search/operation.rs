@@ -7,8 +7,7 @@
 //! An event count is kept as what its tickets are good for: one bit for each actor whose ticket is
 //! still the count, one for each that sleeps.
 
-use super::memory::Body;
-use crate::runtime::Actor;
+use crate::runtime::{Actor, Body};
 use handfast_core::platform::Change;
 use handfast_core::site::Site;
 use handfast_core::state::Word;
@@ -138,6 +137,8 @@ pub(crate) enum Operation {
     Set(usize, u64),
     /// Tell something.
     Note(Note),
+    /// Do nothing: others may come in between.
+    Pause,
     /// Start an actor: brings its number.
     Spawn(Newcomer),
     /// Nothing is done any more.
@@ -194,6 +195,7 @@ impl Operation {
             | Self::Join(_)
             | Self::Set(..)
             | Self::Note(_)
+            | Self::Pause
             | Self::End => false,
         }
     }
@@ -245,9 +247,12 @@ impl Operation {
                 memory[at] = value;
                 [0, 0]
             }
-            Self::UntilFree(_) | Self::Join(_) | Self::Note(_) | Self::Spawn(_) | Self::End => {
-                [0, 0]
-            }
+            Self::UntilFree(_)
+            | Self::Join(_)
+            | Self::Note(_)
+            | Self::Pause
+            | Self::Spawn(_)
+            | Self::End => [0, 0],
         }
     }
 
@@ -293,6 +298,7 @@ impl Operation {
             Self::TryLock(_) => "finds a slot lock taken".to_owned(),
             Self::UntilFree(_) => "waits until a slot lock is free".to_owned(),
             Self::Join(_) => "waits for another to end".to_owned(),
+            Self::Pause => "lets others go first".to_owned(),
             Self::Choose(_)
             | Self::Get(_)
             | Self::Set(..)

@@ -16,12 +16,11 @@
 
 use super::memory::{note, perform, with};
 use super::operation::{Newcomer, Note, Operation, ROOM, Update};
-use crate::runtime::{Actor, Lock, Queue, Runtime, SharedWord};
+use crate::runtime::{Actor, Body, Lock, Queue, Runtime, SharedWord};
 use handfast_core::platform::{Atomic64, Change, EventCount, Field, Platform, SLICE_NS, Slept};
 use handfast_core::site::Site;
 use handfast_core::state::Event;
 use std::hash::Hash;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// A word at its place in memory.
@@ -330,7 +329,10 @@ impl Platform for Sim {
         with(|processor| if processor.time_over { u64::MAX } else { 0 })
     }
 
-    fn pause() {}
+    #[track_caller]
+    fn pause() {
+        perform(&Operation::Pause);
+    }
 
     fn set_in_callback(inside: bool) -> bool {
         with(|processor| std::mem::replace(&mut processor.in_callback, inside))
@@ -362,13 +364,7 @@ impl Runtime for Sim {
     type Word = Word;
 
     #[track_caller]
-    fn spawn(
-        actor: Actor,
-        seed: u64,
-        body: impl Fn() + Send + Sync + 'static,
-        at_death: impl Fn() + Send + Sync + 'static,
-    ) -> usize {
-        let (body, at_death) = (Arc::new(body), Arc::new(at_death));
+    fn spawn(actor: Actor, seed: u64, body: Body, at_death: Body) -> usize {
         let [index, _] = perform(&Operation::Spawn(Newcomer { actor, seed, body, at_death }));
         usize::try_from(index).expect("a few actors")
     }

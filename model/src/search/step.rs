@@ -174,6 +174,7 @@ impl Search {
                 | Operation::Await(..)
                 | Operation::TryLock(_)
                 | Operation::UntilFree(_)
+                | Operation::Pause
                 | Operation::Join(_) => {
                     done.push(partial);
                     continue;
@@ -250,6 +251,7 @@ impl Search {
             | Operation::Get(_)
             | Operation::Set(..)
             | Operation::Note(_)
+            | Operation::Pause
             | Operation::Spawn(_) => vec![WOKEN],
         }
     }

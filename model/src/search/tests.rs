@@ -53,11 +53,12 @@ fn start<R: Runtime>(
     body: impl Fn(&Toys<R>) + Send + Sync + 'static,
 ) -> R::Started {
     let (toys, lock) = (Arc::clone(world), Arc::clone(world));
-    R::spawn(actor, 0, move || body(&toys), move || lock.lock.release_of(actor.process))
+    let at_death = move || lock.lock.release_of(actor.process);
+    R::spawn(actor, 0, Arc::new(move || body(&toys)), Arc::new(at_death))
 }
 
 fn wrong<S: Scenario>(reach: Reach) -> Option<Violation> {
-    run::<S>(reach).violation
+    run(&Entry::of::<S>(), reach).violation
 }
 
 toy!(LostUpdate, world => {
@@ -153,15 +154,15 @@ fn a_death_frees_locks_and_can_come_between_two_writes() {
 /// All memories that a scenario can come to.
 fn memories<S: Scenario>(remembers_all: bool) -> BTreeSet<Vec<u64>> {
     let _quiet = hook::quiet();
-    let (world, memory, counts) = memory::set_up(|| Arc::new(S::world::<Sim>()));
-    let program = Program::new(Arc::new(move || S::run(&world)));
+    let Made { main, memory, counts, .. } = memory::set_up(world::<S>);
+    let program = Program::new(main);
     let mut search = Search {
         program: if remembers_all { program.remembering_all() } else { program },
         memory,
         counts,
         always: Arc::new(|| {}),
         reach: Reach { spurious: 1, ..Reach::ALIVE },
-        progress: |_| {},
+        progress: |_, _| {},
         happened: HashSet::new(),
     };
     let graph = search.search();
