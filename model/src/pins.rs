@@ -14,7 +14,8 @@ use std::path::PathBuf;
 /// The environment variable that makes the found counts the pinned ones.
 pub const BLESS: &str = "HANDFAST_BLESS";
 
-const HEAD: &str = "# Executions of each scenario. Written by: HANDFAST_BLESS=1 cargo test -p handfast-model --test scenarios\n";
+const HEAD: &str =
+    "# Executions of each scenario. Written by: HANDFAST_BLESS=1 cargo test -p handfast-model\n";
 
 fn path() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("pins.txt")
@@ -45,7 +46,7 @@ pub fn check(scenario: &str, executions: u64) {
     assert!(
         pinned == Some(executions),
         "scenario {scenario} has {executions} executions, pinned are {}: if the protocol or the \
-         scenario was meant to change, bless with {BLESS}=1 cargo test -p handfast-model --test scenarios",
+         scenario was meant to change, bless with {BLESS}=1 cargo test -p handfast-model, with RUSTFLAGS='--cfg loom' and --release if this run had them",
         shown(pinned)
     );
 }

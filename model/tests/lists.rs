@@ -1,10 +1,10 @@
-//! The lists are complete.
+//! The lists are complete, what runs found is of what there is now, and `COVERAGE.md` says so.
 
 use handfast_model::mutant::Mutant;
 use handfast_model::mutants::mistake::Mistake;
-use handfast_model::mutants::results::{self, Edges};
+use handfast_model::mutants::results::{self, Edges, Found, Weakened};
 use handfast_model::trace::conformance;
-use handfast_model::{museum, races, rules, scenario};
+use handfast_model::{coverage, museum, pins, races, rules, scenario};
 use std::collections::BTreeSet;
 
 fn mistakes() -> Vec<Mistake> {
@@ -106,6 +106,58 @@ fn what_a_patch_names_exists_and_it_applies() {
 }
 
 #[test]
+fn every_mistake_has_the_result_of_its_present_patch_and_every_site_has_one() {
+    let found: Vec<Found> = results::read(results::MISTAKES).expect("readable results");
+    let found: BTreeSet<_> = found.into_iter().map(|found| (found.mistake, found.digest)).collect();
+    let present: BTreeSet<_> =
+        mistakes().into_iter().map(|it| (it.name.clone(), it.digest())).collect();
+    let differ: Vec<_> = present.symmetric_difference(&found).collect();
+    assert!(
+        differ.is_empty(),
+        "run HANDFAST_BLESS=1 cargo run -p handfast-model -- mutants for {differ:?}"
+    );
+    let weakened: Vec<Weakened> = results::read(results::ORDERINGS).expect("readable results");
+    let weakened: BTreeSet<_> = weakened.into_iter().map(|found| found.mutant).collect();
+    let mutants: BTreeSet<_> = Mutant::all().map(|mutant| mutant.to_string()).collect();
+    assert_eq!(weakened, mutants, "each ordering that can be weakened, and no other");
+}
+
+/// The names under which the runs of the plans are pinned.
+fn planned() -> BTreeSet<String> {
+    let of = |entry: &scenario::Entry| {
+        let bounds = entry.plan.loom.into_iter().flatten();
+        let loom = bounds.map(|bound| match bound {
+            Some(bound) => format!("{}/{bound}", entry.name),
+            None => entry.name.to_owned(),
+        });
+        let search = entry.plan.search.into_iter().flat_map(|reach| {
+            let name = format!("{}/search/{}/{}", entry.name, reach.deaths, reach.spurious);
+            ["states", "moves"].map(|what| format!("{name}/{what}"))
+        });
+        loom.chain(search).collect::<Vec<_>>()
+    };
+    scenario::ALL.iter().flat_map(of).collect()
+}
+
+#[test]
+fn every_planned_run_is_pinned_and_nothing_else() {
+    let pinned: BTreeSet<_> = pins::all().into_keys().collect();
+    let differ: Vec<_> = planned().symmetric_difference(&pinned).cloned().collect();
+    assert!(differ.is_empty(), "bless, or take out of pins.txt: {differ:?}");
+    let runs: Vec<Edges> = results::read(results::EDGES).expect("readable results");
+    let run: BTreeSet<_> = runs.into_iter().map(|run| run.run).collect();
+    let planned: BTreeSet<_> = planned()
+        .into_iter()
+        .filter_map(|name| match name.strip_suffix("/states") {
+            Some(search) => Some(format!("search {}", search.replace("/search/", "/"))),
+            None => (!name.ends_with("/moves")).then(|| format!("loom {name}")),
+        })
+        .collect();
+    let differ: Vec<_> = planned.symmetric_difference(&run).collect();
+    assert!(differ.is_empty(), "bless, or take out of results/edges.ndjson: {differ:?}");
+}
+
+#[test]
 fn every_edge_of_the_table_was_taken_by_a_run_or_says_why_not() {
     let runs: Vec<Edges> = results::read(results::EDGES).expect("readable results");
     let taken: BTreeSet<_> = runs.into_iter().flat_map(|run| run.edges).collect();
@@ -120,4 +172,11 @@ fn every_edge_of_the_table_was_taken_by_a_run_or_says_why_not() {
     let missing: Vec<_> = table.difference(&taken).filter(|edge| !never.contains(*edge)).collect();
     assert!(missing.is_empty(), "no run takes {missing:?}");
     assert!(taken.is_subset(&table), "a run takes what is no edge");
+}
+
+#[test]
+fn coverage_md_says_what_the_lists_and_the_results_say() {
+    let there = std::fs::read_to_string(coverage::path()).unwrap_or_default();
+    let made = coverage::text().expect("the lists are readable");
+    assert!(there == made, "run cargo run -p handfast-model -- coverage");
 }
