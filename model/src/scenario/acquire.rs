@@ -149,7 +149,7 @@ impl Scenario for Detaches {
     const COVERS: &'static [&'static str] =
         &["RC24", "RC25", "RC26", "RC29", "S3", "S15", "S19", "L3", "L7"];
     const REACHED: &'static [&'static str] = &["done", "recycled", "slept", "woke a sleeper"];
-    const PLAN: Plan = Plan::LOOM.loom([Some(1), Some(2)]);
+    const PLAN: Plan = Plan::LOOM.loom([Some(1), Some(1)]);
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {

@@ -131,7 +131,7 @@ impl Scenario for GiveUp {
     const NAME: &'static str = "lead_give_up";
     const COVERS: &'static [&'static str] = &["RC15", "RC17", "RC18", "S1", "L2", "L4"];
     const REACHED: &'static [&'static str] = &["slept", "sleeps in the ring"];
-    const PLAN: Plan = Plan::NONE.loom([Some(1), Some(2)]).search(Reach::ALIVE);
+    const PLAN: Plan = Plan::NONE.loom([Some(1), Some(1)]).search(Reach::ALIVE);
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {

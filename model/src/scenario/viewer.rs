@@ -80,7 +80,7 @@ impl Scenario for OfReuse {
     const COVERS: &'static [&'static str] = &["RC38", "S4", "S9", "L8"];
     const REACHED: &'static [&'static str] =
         &["viewed over", "viewed idle", "viewed handed out", "viewed staged"];
-    const PLAN: Plan = Plan::LOOM.loom([Some(2), None]);
+    const PLAN: Plan = Plan::LOOM.loom([Some(2), Some(3)]);
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {
