@@ -10,7 +10,7 @@ use handfast_model::mutants::results::{self, Weakened};
 use handfast_model::mutants::{run, select};
 use handfast_model::pins::BLESS;
 use handfast_model::report::{self, Then};
-use handfast_model::scenario::{self, Entry, Reach};
+use handfast_model::scenario::{self, Entry, Level, Reach};
 use handfast_model::sweep::{self, Row, Verdict};
 use std::process::ExitCode;
 
@@ -62,6 +62,14 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// The wide level: the largest searches, and as many random schedules as planned (an hour)
+    Wide {
+        /// Only these scenarios
+        scenarios: Vec<String>,
+        /// The seed of each first schedule
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Plant mistakes in a copy of the source; each must be noticed by the scenario that it names
     Mutants {
         /// Names of files in model/mutants, without their ending
@@ -103,6 +111,7 @@ fn main() -> ExitCode {
             let Some(entry) = find(&scenario) else { return ExitCode::from(2) };
             entry.shuttle(schedules, seed);
         }
+        Command::Wide { scenarios, seed } => return wide(&scenarios, seed),
         Command::Mutants { names, all, changed_since } => {
             return or_usage(mutants(names, all, changed_since.as_deref()));
         }
@@ -140,6 +149,23 @@ fn orderings(sites: &[Site]) -> ExitCode {
     }
     let good = |row: &Row| matches!(row.verdict, Verdict::Caught { .. } | Verdict::Relaxed { .. });
     if rows.iter().all(good) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Ends with the first scenario that fails: it is told, and the line that repeats it.
+fn wide(only: &[String], seed: u64) -> ExitCode {
+    if only.iter().any(|name| find(name).is_none()) {
+        return ExitCode::from(2);
+    }
+    let is_asked_for = |entry: &&Entry| only.is_empty() || only.iter().any(|it| it == entry.name);
+    for entry in scenario::ALL.iter().filter(is_asked_for) {
+        if let Some(reach) = entry.plan.search.filter(|reach| reach.level == Level::Wide) {
+            entry.search(reach);
+        }
+        if let Some([_, schedules]) = entry.plan.shuttle {
+            entry.shuttle(schedules, seed);
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 fn list() {

@@ -101,7 +101,7 @@ impl Scenario for TwoIssuers {
     const NAME: &'static str = "worker_two_issuers";
     const COVERS: &'static [&'static str] = &["RC33", "RC36", "S1", "S4", "S7", "L2", "L5", "L7"];
     const REACHED: &'static [&'static str] = &["slept", "executed"];
-    const PLAN: Plan = Plan::NONE.loom([Some(1), Some(2)]).search(Reach::ALIVE);
+    const PLAN: Plan = Plan::NONE.loom([Some(1), Some(1)]).search(Reach::ALIVE);
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {
