@@ -466,6 +466,20 @@ impl<R: Runtime, C: Callbacks<R> + Send + 'static> World<R, C> {
     }
 }
 
+/// Starts an IO with its word of handle data on a handle that is handed out.
+///
+/// # Panics
+/// If it is not handed out.
+pub fn start<R: Runtime, C: Callbacks<R>, M: Submit>(
+    issuer: &mut Issuer<'_, Model<R, C>, M>,
+    handle: HandedOut,
+    callbacks: bool,
+) {
+    let this = (handle.id, handle.generation);
+    issuer.set_data(handle, &[data_of(this)]).expect("one word fits");
+    issuer.start(handle, &request(this, callbacks), &[]).expect("it is handed out");
+}
+
 /// An issuer with a simulated method.
 pub type SimulatedIssuer<'w, R, C = Effects<R>> = Issuer<'w, Model<R, C>, Simulated<'w, R, C>>;
 

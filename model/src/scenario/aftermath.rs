@@ -85,8 +85,7 @@ impl Scenario for ProbedWorker {
         }));
         let mut issuer = world.issuer(slot(0), How::HandedOver);
         let handle = issuer.acquire(0).expect("a handle is free");
-        issuer.set_data(handle, &[world::data_of(io(0, 1))]).expect("one word fits");
-        issuer.start(handle, &world::request(io(0, 1), true), &[]).expect("it is handed out");
+        world::start(&mut issuer, handle, true);
         let worker = world.spawn(Actor::new("worker", 2).mortal(), 0, |world| {
             execute(world, 2);
             world.exit(slot(2));

@@ -122,8 +122,7 @@ fn from_submitted<R: Runtime>(world: &Arc<World<R>>, other: fn(&World<R>)) {
 fn submitted<R: Runtime>(world: &Arc<World<R>>) -> (SimulatedIssuer<'_, R>, HandedOut) {
     let mut issuer = world.issuer(slot(0), How::HandedOver);
     let handle = issuer.acquire(0).expect("a handle is free");
-    issuer.set_data(handle, &[world::data_of(io(0, 1))]).expect("one word fits");
-    issuer.start(handle, &world::request(io(0, 1), true), &[]).expect("it is handed out");
+    world::start(&mut issuer, handle, true);
     (issuer, handle)
 }
 

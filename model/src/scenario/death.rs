@@ -36,8 +36,7 @@ pub(super) fn live<R: Runtime, const WAITER_IS_TOLD: bool>(
     if WAITER_IS_TOLD {
         world.kernel.tell(slot(2), this);
     }
-    issuer.set_data(handle, &[world::data_of(this)]).expect("one word fits");
-    issuer.start(handle, &world::request(this, callbacks), &[]).expect("it is handed out");
+    world::start(&mut issuer, handle, callbacks);
     if how == How::InPlace {
         issuer.finish(handle).expect("it was started");
     }
@@ -126,8 +125,7 @@ impl Scenario for StagedIssuer {
             let mut issuer = world.issuer(slot(0), How::InPlace);
             issuer.enter_batch();
             let handle = issuer.acquire(0).expect("a handle is free");
-            issuer.set_data(handle, &[world::data_of(io(0, 1))]).expect("one word fits");
-            issuer.start(handle, &world::request(io(0, 1), true), &[]).expect("it is handed out");
+            world::start(&mut issuer, handle, true);
             world.exit(slot(0));
         });
         recover(world);
@@ -265,8 +263,7 @@ impl Scenario for Worker {
         }));
         let mut issuer = world.issuer(slot(0), How::HandedOver);
         let handle = issuer.acquire(0).expect("a handle is free");
-        issuer.set_data(handle, &[world::data_of(io(0, 1))]).expect("one word fits");
-        issuer.start(handle, &world::request(io(0, 1), true), &[]).expect("it is handed out");
+        world::start(&mut issuer, handle, true);
         let worker = world.spawn(Actor::new("worker", 2).mortal(), 0, |world| {
             execute(world, 2);
             world.exit(slot(2));

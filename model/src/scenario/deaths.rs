@@ -112,8 +112,7 @@ fn issue<R: Runtime>(world: &Arc<World<R>>, twice: bool) {
         let handle = issuer.acquire(0).expect("nothing is handed out");
         World::settle(turn, &issuer);
         let this: IoId = (handle.id, handle.generation);
-        issuer.set_data(handle, &[world::data_of(this)]).expect("one word fits");
-        issuer.start(handle, &world::request(this, true), &[]).expect("it is handed out");
+        world::start(&mut issuer, handle, true);
         World::settle((turn, handle.id, handle.generation), &issuer);
         issuer.finish(handle).expect("it was started");
         let outcome = issuer.method().outcome(handle);

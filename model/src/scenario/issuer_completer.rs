@@ -46,8 +46,7 @@ impl Scenario for IssuerCompleter {
         let mut issuer = world.issuer(slot(0), How::HandedOver);
         let handle = issuer.acquire(0).expect("a handle is free");
         let this = (handle.id, handle.generation);
-        issuer.set_data(handle, &[world::data_of(this)]).expect("one word fits");
-        issuer.start(handle, &world::request(this, true), &[]).expect("it is handed out");
+        world::start(&mut issuer, handle, true);
         issuer.finish(handle).expect("it was started");
         let outcome = issuer.method().outcome(handle);
         assert_eq!(outcome, Some(world::final_outcome(this, true)), "S14: local after shared");

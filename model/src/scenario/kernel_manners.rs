@@ -153,9 +153,7 @@ fn mortal_issuer<R: Runtime>(world: &Arc<AfterDeath<R>>) -> R::Started {
         let mut issuer = alive.pool.attach(slot(1), How::Device).expect("its own slot");
         for _ in 0..2 {
             let handle = issuer.acquire(0).expect("L1: nothing is handed out");
-            let this = (handle.id, handle.generation);
-            issuer.set_data(handle, &[world::data_of(this)]).expect("one word fits");
-            issuer.start(handle, &world::request(this, true), &[]).expect("it is handed out");
+            world::start(&mut issuer, handle, true);
             issuer.finish(handle).expect("it was started");
         }
         alive.pool.detach(issuer);

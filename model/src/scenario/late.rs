@@ -75,9 +75,7 @@ impl Scenario for LateCompletion {
         });
         for generation in [1, 2] {
             let handle = issuer.acquire(0).expect("L1: a handle becomes free");
-            let this = io(0, generation);
-            issuer.set_data(handle, &[world::data_of(this)]).expect("one word fits");
-            issuer.start(handle, &world::request(this, true), &[]).expect("it is handed out");
+            world::start(&mut issuer, handle, true);
             if generation == 1 {
                 issuer.finish(handle).expect("it was started");
             }

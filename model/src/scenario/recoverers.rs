@@ -26,9 +26,7 @@ fn leave<R: Runtime>(world: &Arc<World<R>>) {
             issuer.enter_batch();
         }
         let handle = issuer.acquire(0).expect("a handle is free");
-        let this = (handle.id, handle.generation);
-        issuer.set_data(handle, &[world::data_of(this)]).expect("one word fits");
-        issuer.start(handle, &world::request(this, !batched), &[]).expect("it is handed out");
+        world::start(&mut issuer, handle, !batched);
     }
     let _handed_out = issuer.acquire(0).expect("a handle is free");
     world.exit(slot(0));

@@ -58,6 +58,23 @@ pub(super) fn end<R: Runtime>(
     R::join(reaper);
 }
 
+/// An IO whose issuer never drives, while somebody waits for it.
+fn busy<R: Runtime>(world: &Arc<World<R>>, at_once: bool) {
+    let (reaper, kernel) = (reaper(world), (!at_once).then(|| kernel(world, 1)));
+    let mut issuer = world.async_issuer(slot(OWNER));
+    if at_once {
+        issuer.method_mut().complete_at_once();
+    }
+    let handle = issuer.acquire(0).expect("nothing is handed out");
+    let waiter = waiter(world, 0);
+    let request = crate::world::request(io(0, 1), false);
+    issuer.start(handle, &request, &[]).expect("it is handed out");
+    World::async_settle("busy", &issuer);
+    R::join(waiter);
+    end(world, &mut issuer, [handle], reaper);
+    kernel.into_iter().for_each(R::join);
+}
+
 /// U1, RC9: the issuer is busy for ever, as far as the waiter can know.
 #[derive(Debug)]
 pub struct Busy;
@@ -75,16 +92,7 @@ impl Scenario for Busy {
     }
 
     fn run<R: Runtime>(world: &Arc<World<R>>) {
-        let reaper = reaper(world);
-        let mut issuer = world.async_issuer(slot(OWNER));
-        issuer.method_mut().complete_at_once();
-        let handle = issuer.acquire(0).expect("nothing is handed out");
-        let waiter = waiter(world, 0);
-        let request = crate::world::request(io(0, 1), false);
-        issuer.start(handle, &request, &[]).expect("it is handed out");
-        World::async_settle("busy", &issuer);
-        R::join(waiter);
-        end(world, &mut issuer, [handle], reaper);
+        busy(world, true);
     }
 }
 
@@ -104,16 +112,7 @@ impl Scenario for BusyLate {
     }
 
     fn run<R: Runtime>(world: &Arc<World<R>>) {
-        let (reaper, kernel) = (reaper(world), kernel(world, 1));
-        let mut issuer = world.async_issuer(slot(OWNER));
-        let handle = issuer.acquire(0).expect("nothing is handed out");
-        let waiter = waiter(world, 0);
-        let request = crate::world::request(io(0, 1), false);
-        issuer.start(handle, &request, &[]).expect("it is handed out");
-        World::async_settle("busy", &issuer);
-        R::join(waiter);
-        end(world, &mut issuer, [handle], reaper);
-        R::join(kernel);
+        busy(world, false);
     }
 }
 

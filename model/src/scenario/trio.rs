@@ -10,10 +10,8 @@
 //! by an assertion, a deadlock, or a fair cycle. Not checked here: deaths.
 
 use super::{Level, Plan, Reach, Scenario};
-use crate::mailbox::IoId;
 use crate::runtime::{Actor, Runtime};
 use crate::world::{self, How, Size, World, io, reference, slot};
-use handfast_core::protocol::HandedOut;
 use std::sync::Arc;
 
 /// RC22, RC27, RC28: two issuers that start, batch, release and wait crosswise.
@@ -66,7 +64,7 @@ fn issue<R: Runtime>(world: &World<R>, me: u32) {
         if way == 1 {
             issuer.enter_batch();
         }
-        start(&mut issuer, handle);
+        world::start(&mut issuer, handle, true);
         World::settle(turn, &issuer);
         if let Some(other) = world.app.published(1 - me) {
             issuer.wait(reference(other), None).map(drop).expect("it was published");
@@ -81,13 +79,6 @@ fn issue<R: Runtime>(world: &World<R>, me: u32) {
         assert_eq!(outcome, Some(world::final_outcome(this, true)), "S14: local after shared");
     }
     assert!(issuer.book().is_pristine() && issuer.book().check(), "S3, S19");
-}
-
-/// Starts an IO with its callback and its word of data.
-pub(crate) fn start<R: Runtime>(issuer: &mut world::SimulatedIssuer<'_, R>, handle: HandedOut) {
-    let this: IoId = (handle.id, handle.generation);
-    issuer.set_data(handle, &[world::data_of(this)]).expect("one word fits");
-    issuer.start(handle, &world::request(this, true), &[]).expect("it is handed out");
 }
 
 /// Claims and executes what comes, until the mailbox is closed.
@@ -148,7 +139,7 @@ fn fill<R: Runtime>(world: &Arc<World<R>>) {
                 }
             }));
         }
-        start(&mut issuer, handle);
+        world::start(&mut issuer, handle, true);
     }
     World::settle(0, &issuer);
     issuer.leave_batch(0).expect("no word is damaged");

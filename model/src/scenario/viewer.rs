@@ -120,8 +120,7 @@ impl Scenario for OfCompletion {
     fn run<R: Runtime>(world: &Arc<World<R>>) {
         let mut issuer = world.issuer(slot(0), How::HandedOver);
         let handle = issuer.acquire(0).expect("a handle is free");
-        issuer.set_data(handle, &[world::data_of(io(0, 1))]).expect("one word fits");
-        issuer.start(handle, &world::request(io(0, 1), true), &[]).expect("it is handed out");
+        world::start(&mut issuer, handle, true);
         let completer = world.spawn(Actor::new("completer", 1), 0, |world| {
             assert!(world.complete(slot(1), io(0, 1)), "S1: nobody else completes it");
         });

@@ -139,8 +139,7 @@ impl Scenario for ClaimInPlace {
             assert_eq!(claimed, None, "S1: claimed what the issuer executes in place");
             R::saw("not mine");
         });
-        issuer.set_data(handle, &[world::data_of(io(0, 1))]).expect("one word fits");
-        issuer.start(handle, &world::request(io(0, 1), true), &[]).expect("it is handed out");
+        world::start(&mut issuer, handle, true);
         issuer.finish(handle).expect("it was started");
         R::join(worker);
     }

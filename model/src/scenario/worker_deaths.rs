@@ -45,9 +45,7 @@ fn worker<R: Runtime>(world: &Arc<World<R>>, number: u32, mortal: bool) -> R::St
 /// Starts an IO with its callback and its word of data.
 pub(super) fn start<R: Runtime>(issuer: &mut AsyncIssuer<'_, R>) -> HandedOut {
     let handle = issuer.acquire(0).expect("nothing is handed out");
-    let this = (handle.id, handle.generation);
-    issuer.set_data(handle, &[world::data_of(this)]).expect("one word fits");
-    issuer.start(handle, &world::request(this, true), &[]).expect("it is handed out");
+    world::start(issuer, handle, true);
     handle
 }
 
