@@ -6,9 +6,10 @@
 //! cargo run -p handfast-model --example break_it -- wake_before_publish
 //! ```
 //!
-//! The status is 0 if the mistake was found, 1 if it was not, 2 if there is no such name. The first use
-//! builds the copy and what it depends on, which takes a minute or two; later ones take seconds.
+//! `--help` says what the exit codes are.
 
+use clap::Parser;
+use handfast_core::site::Site;
 use handfast_model::mutant::Mutant;
 use handfast_model::mutants::child::{Ended, Planted, Run, trace_of};
 use handfast_model::mutants::copy::Copy;
@@ -23,15 +24,21 @@ use std::process::ExitCode;
 const NOT_FOUND: u8 = 1;
 const USAGE: u8 = 2;
 
+/// Plant a mistake in a copy of the protocol, let the model find it, and see how it goes wrong
+#[derive(Parser)]
+#[command(
+    after_help = "Exit codes: 0 found (or listed), 1 not found, 2 wrong usage. The first use builds the copy \
+                        and what it depends on, which takes a minute or two; later ones take seconds."
+)]
+struct Arguments {
+    /// What to plant; without it all are listed
+    name: Option<String>,
+}
+
 fn main() -> ExitCode {
-    let names: Vec<String> = std::env::args().skip(1).collect();
-    let done = match names.as_slice() {
-        [] => list(),
-        [name] => plant(name),
-        _ => {
-            eprintln!("one name at a time; without a name all are listed");
-            return ExitCode::from(USAGE);
-        }
+    let done = match Arguments::parse().name {
+        None => list(),
+        Some(name) => plant(&name),
     };
     done.unwrap_or_else(|error| {
         eprintln!("{error}");
@@ -43,16 +50,34 @@ fn plant(name: &str) -> Result<ExitCode, Box<dyn Error>> {
     if let Some(mutant) = Mutant::named(name) {
         return weaken(mutant);
     }
-    if mistake::names()?.iter().any(|known| known == name) {
+    let names = mistake::names()?;
+    if names.iter().any(|known| known == name) {
         return patch(&Mistake::read(name)?);
     }
+    if let Some(&site) = Site::ALL.iter().find(|site| site.name() == name) {
+        eprintln!("{name} is Relaxed already: {}", sweep::reason(site));
+        return Ok(ExitCode::from(USAGE));
+    }
     eprintln!("there is no {name}: without a name all are listed");
+    let alike = |known: &&String| {
+        let (known, name) = (known.to_lowercase(), name.to_lowercase());
+        let same = known.chars().zip(name.chars()).take_while(|(a, b)| a == b).count();
+        same > 3 || known.contains(&name)
+    };
+    let orderings: Vec<_> = Mutant::all().map(|mutant| mutant.to_string()).collect();
+    for similar in orderings.iter().chain(&names).filter(alike).take(5) {
+        eprintln!("  did you mean {similar}?");
+    }
     Ok(ExitCode::from(USAGE))
 }
 
 fn patch(mistake: &Mistake) -> Result<ExitCode, Box<dyn Error>> {
     println!("planting {} in {}", mistake.name, mistake.files().join(", "));
-    println!("building the copy, then running {} under {}", mistake.scenario, mistake.tool.name());
+    println!(
+        "building the copy (a minute or two for the first time), then running {} under {}",
+        mistake.scenario,
+        mistake.tool.name()
+    );
     let verdict = run::one(&Copy::take()?, mistake);
     if let Verdict::Caught(_, said) = &verdict {
         return Ok(found(said, &mistake.name));
@@ -64,7 +89,10 @@ fn patch(mistake: &Mistake) -> Result<ExitCode, Box<dyn Error>> {
 fn weaken(mutant: Mutant) -> Result<ExitCode, Box<dyn Error>> {
     let name = mutant.to_string();
     let entry = sweep::expected(mutant).ok_or("no scenario is known to notice it")?;
-    println!("building the copy, then running {} under loom with {name} weakened", entry.name);
+    println!(
+        "building the copy (a minute or two for the first time), then running {} under loom with {name} weakened",
+        entry.name
+    );
     let program = Copy::take()?.unplanted(Tool::Loom, entry.name)?;
     let run = Run {
         program: &program,

@@ -116,6 +116,8 @@ impl<R: Runtime> Callbacks<R> for Effects<R> {
     fn complete_shared(&self, id: CallbackId, io: &Io<'_, R>, prior: Outcome) -> Outcome {
         let this = (io.handle, io.generation);
         R::saw("shared callback");
+        let own = io.raw.0 < 0 || manner::executed(this, io.raw);
+        assert!(own, "S14: the result of another IO: {:?} for {this:?}", io.raw);
         let asked = Request { flags: Flags::BUFFERED, ..io.request };
         assert_eq!(asked, request(this, true), "S4: the completer sees another request");
         assert_eq!(io.callback_data, CALLBACK_DATA, "S4: the completer sees another byte");

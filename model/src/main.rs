@@ -4,14 +4,15 @@
 use clap::{Parser, Subcommand};
 use handfast_core::site::Site;
 use handfast_model::coverage;
-use handfast_model::mutant::Mutant;
-use handfast_model::mutants::mistake::{self, Mistake};
+use handfast_model::mutant::{self, Mutant};
+use handfast_model::mutants::mistake::{self, Mistake, Tool};
 use handfast_model::mutants::results::{self, Weakened};
 use handfast_model::mutants::{run, select};
 use handfast_model::pins::BLESS;
 use handfast_model::report::{self, Then};
 use handfast_model::scenario::{self, Entry, Level, Reach};
 use handfast_model::sweep::{self, Row, Verdict};
+use std::io::Write as _;
 use std::process::ExitCode;
 
 /// handfast's protocol under model checkers.
@@ -24,7 +25,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// List the scenarios and what each is about
+    /// List the scenarios, their tools, and the races (model/src/races.rs) that each is about
     List,
     /// Run a scenario under loom: every interleaving, weak memory
     Loom {
@@ -38,12 +39,12 @@ enum Command {
     Search {
         /// The scenario's name
         scenario: String,
-        /// At most this many processes die
-        #[arg(long, default_value_t = 0)]
-        deaths: u8,
-        /// At most this many sleeps end for no reason
-        #[arg(long, default_value_t = 0)]
-        spurious: u8,
+        /// At most this many processes die; as many as planned, unless told
+        #[arg(long)]
+        deaths: Option<u8>,
+        /// At most this many sleeps end for no reason; as many as planned, unless told
+        #[arg(long)]
+        spurious: Option<u8>,
     },
     /// Weaken the sites one by one; each must be noticed by a scenario
     Orderings {
@@ -56,7 +57,7 @@ enum Command {
         /// The scenario's name
         scenario: String,
         /// How many schedules
-        #[arg(long, default_value_t = 100_000)]
+        #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
         schedules: u32,
         /// The seed of the first one
         #[arg(long, default_value_t = 1)]
@@ -73,6 +74,7 @@ enum Command {
     /// Plant mistakes in a copy of the source; each must be noticed by the scenario that it names
     Mutants {
         /// Names of files in model/mutants, without their ending
+        #[arg(required_unless_present_any = ["all", "changed_since"], value_parser = mistake_name)]
         names: Vec<String>,
         /// All of them
         #[arg(long, conflicts_with = "names")]
@@ -94,21 +96,37 @@ fn site(name: &str) -> Result<Site, String> {
     found.ok_or_else(|| format!("there is no site {name}: core/src/site.rs lists them"))
 }
 
+fn mistake_name(name: &str) -> Result<String, String> {
+    let names = mistake::names().map_err(|error| error.to_string())?;
+    let known = names.iter().any(|known| known == name);
+    if known { Ok(name.to_owned()) } else { Err("the example break_it lists them".to_owned()) }
+}
+
 fn main() -> ExitCode {
     report::install(Then::Exit);
+    if let Err(what) = mutant::checked() {
+        eprintln!("{what}");
+        return ExitCode::from(2);
+    }
     match Arguments::parse().command {
         Command::List => list(),
         Command::Loom { scenario, preemptions } => {
-            let Some(entry) = find(&scenario) else { return ExitCode::from(2) };
+            let Some(entry) = find(&scenario, Tool::Loom) else { return ExitCode::from(2) };
             entry.loom(preemptions);
         }
         Command::Search { scenario, deaths, spurious } => {
-            let Some(entry) = find(&scenario) else { return ExitCode::from(2) };
-            entry.search(Reach { deaths, spurious, ..Reach::ALIVE });
+            let Some(entry) = find(&scenario, Tool::Search) else { return ExitCode::from(2) };
+            let planned = entry.plan.search.unwrap_or(Reach::ALIVE);
+            let deaths = deaths.unwrap_or(planned.deaths);
+            entry.search(Reach {
+                deaths,
+                spurious: spurious.unwrap_or(planned.spurious),
+                ..planned
+            });
         }
         Command::Orderings { sites } => return orderings(&sites),
         Command::Shuttle { scenario, schedules, seed } => {
-            let Some(entry) = find(&scenario) else { return ExitCode::from(2) };
+            let Some(entry) = find(&scenario, Tool::Shuttle) else { return ExitCode::from(2) };
             entry.shuttle(schedules, seed);
         }
         Command::Wide { scenarios, seed } => return wide(&scenarios, seed),
@@ -153,33 +171,59 @@ fn orderings(sites: &[Site]) -> ExitCode {
 
 /// Ends with the first scenario that fails: it is told, and the line that repeats it.
 fn wide(only: &[String], seed: u64) -> ExitCode {
-    if only.iter().any(|name| find(name).is_none()) {
+    if only.iter().any(|name| scenario::named(name).is_none()) {
+        eprintln!("there is no such scenario: `list` shows them all");
         return ExitCode::from(2);
     }
     let is_asked_for = |entry: &&Entry| only.is_empty() || only.iter().any(|it| it == entry.name);
+    let mut ran = false;
     for entry in scenario::ALL.iter().filter(is_asked_for) {
         if let Some(reach) = entry.plan.search.filter(|reach| reach.level == Level::Wide) {
             entry.search(reach);
+            ran = true;
         }
         if let Some([_, schedules]) = entry.plan.shuttle {
             entry.shuttle(schedules, seed);
+            ran = true;
         }
+    }
+    if !ran {
+        eprintln!("the wide level has nothing more of these than `cargo test` has");
+        return ExitCode::from(2);
     }
     ExitCode::SUCCESS
 }
 
 fn list() {
+    let mut out = std::io::stdout().lock();
     for entry in scenario::ALL {
-        println!("{:24} {}", entry.name, entry.covers.join(" "));
+        let tools = Tool::ALL.into_iter().filter(|tool| tool.runs(entry)).map(Tool::name);
+        // Whoever reads only the beginning closes the pipe.
+        let _read_or_not = writeln!(
+            out,
+            "{:28} {:20} {}",
+            entry.name,
+            tools.collect::<Vec<_>>().join(" "),
+            entry.covers.join(" ")
+        );
     }
 }
 
-fn find(name: &str) -> Option<Entry> {
-    let found = scenario::named(name);
-    if found.is_none() {
+/// The scenario, if it is for this tool; weakened orderings are for loom alone.
+fn find(name: &str, tool: Tool) -> Option<Entry> {
+    let Some(found) = scenario::named(name) else {
         eprintln!("there is no scenario {name}: `list` shows them all");
+        return None;
+    };
+    if !tool.runs(&found) {
+        eprintln!("{name} is not for {}: `list` says for which tools it is", tool.name());
+        return None;
     }
-    found
+    if tool != Tool::Loom && mutant::weakened().is_some() {
+        eprintln!("{} knows one order of memory: only loom sees a weakened ordering", tool.name());
+        return None;
+    }
+    Some(found)
 }
 
 /// Makes what was found the known results, if that is wanted.

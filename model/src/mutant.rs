@@ -79,6 +79,20 @@ pub fn what_is_planted() -> Option<String> {
     ))
 }
 
+/// Whether [`WEAKEN`], if it is set, names a mutant: to be asked before anything runs, because a panic
+/// inside of loom may never come out.
+///
+/// # Errors
+/// What to say if it does not.
+pub fn checked() -> Result<(), String> {
+    match std::env::var(WEAKEN) {
+        Ok(name) if Mutant::named(&name).is_none() => {
+            Err(format!("{WEAKEN}={name} names no mutant: use a name from `orderings`"))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
 /// The mutant that this process is to run. Read once.
 ///
 /// # Panics

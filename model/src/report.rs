@@ -20,7 +20,7 @@ use std::fs;
 use std::io;
 use std::panic::PanicHookInfo;
 use std::path::Path;
-use std::sync::Once;
+use std::sync::OnceLock;
 
 /// The environment variable that names the file for programs.
 pub const REPORT: &str = "HANDFAST_REPORT";
@@ -81,32 +81,33 @@ pub fn over() {
     RUNNING.set(None);
 }
 
+/// What follows a failure, from [`install`] on.
+static THEN: OnceLock<Then> = OnceLock::new();
+
 /// Installs the hook, once for the process; later calls change nothing. A report of an earlier process
 /// is removed.
 pub fn install(then: Then) {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        if let Some(path) = std::env::var_os(REPORT) {
-            let _there_may_be_none = fs::remove_file(path);
-        }
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            // Panics without words are no failures: a tool ends threads that it abandons by them.
-            let running = panic.payload_as_str().and_then(|_| RUNNING.take());
-            let Some(running) = running else { return before(panic) };
-            tell(running, panic);
-            if then == Then::Exit {
-                std::process::exit(1);
-            }
-        }));
-    });
+    if THEN.set(then).is_err() {
+        return;
+    }
+    if let Some(path) = std::env::var_os(REPORT) {
+        let _there_may_be_none = fs::remove_file(path);
+    }
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        // Panics without words are no failures: a tool ends threads that it abandons by them.
+        let running = panic.payload_as_str().and_then(|_| RUNNING.take());
+        let Some(running) = running else { return before(panic) };
+        tell(running, panic);
+    }));
 }
 
 fn tell(running: Running, panic: &PanicHookInfo<'_>) {
     let text = panic.payload_as_str().unwrap_or_default();
     // A deadlock is noticed in no actor's name.
     let by = running.actor.filter(|_| !is_deadlock(text)).map(|actor| actor());
-    let place = panic.location().filter(|_| by.is_some());
+    // A place in the standard library tells nothing.
+    let place = panic.location().filter(|at| by.is_some() && !at.file().contains("/library/"));
     let failure = Failure {
         tool: running.tool.to_owned(),
         scenario: running.scenario.to_owned(),
@@ -120,13 +121,16 @@ fn tell(running: Running, panic: &PanicHookInfo<'_>) {
 }
 
 /// Says what failed, for people and, where [`REPORT`] asks for it, for programs. `story` is what led
-/// there, `steps` the same as an object each.
+/// there, `steps` the same as an object each. Ends the process if that was asked for at [`install`].
 pub fn publish(failure: &Failure, story: &str, steps: &[Value]) {
     eprintln!("{}{story}", told(failure));
     if let Some(path) = std::env::var_os(REPORT)
         && let Err(error) = write(Path::new(&path), failure, steps)
     {
         eprintln!("the report cannot be written to {}: {error}", Path::new(&path).display());
+    }
+    if THEN.get() == Some(&Then::Exit) {
+        std::process::exit(1);
     }
 }
 
@@ -137,7 +141,9 @@ pub fn said(message: &str) -> String {
     if is_deadlock(message) {
         return DEADLOCK.to_owned();
     }
-    let own = message.strip_prefix("assertion `left == right` failed: ");
+    let own = ["left == right", "left != right"]
+        .iter()
+        .find_map(|what| message.strip_prefix(&format!("assertion `{what}` failed: ")));
     own.unwrap_or(message).to_owned()
 }
 
@@ -147,6 +153,9 @@ pub const DEADLOCK: &str = "deadlock: everybody who is left sleeps, and nobody w
 fn is_deadlock(message: &str) -> bool {
     message.starts_with("deadlock")
 }
+
+/// The name of the search in a failure.
+const SEARCH: &str = "search";
 
 /// The path from the top of the checkout.
 fn shortened(file: &str) -> &str {
@@ -159,12 +168,18 @@ fn told(failure: &Failure) -> String {
     let Failure { tool, scenario, execution, message, .. } = failure;
     let head = message.lines().next().unwrap_or_default();
     let mut text = format!(
-        "\nscenario {scenario} FAILS under {tool}, in execution {execution}\n\n\
+        "\nscenario {scenario} FAILS under {tool}, {}\n\n\
          expected   {}\nhappened   {head}\n",
+        if tool == SEARCH {
+            format!("after {execution} states")
+        } else {
+            format!("in execution {execution}")
+        },
         expected(head)
     );
-    if let (Some(actor), Some(place)) = (&failure.actor, &failure.place) {
-        let _ = writeln!(text, "           noticed by {actor}, {place}");
+    if let Some(actor) = &failure.actor {
+        let place = failure.place.as_ref().map_or_else(String::new, |place| format!(", {place}"));
+        let _ = writeln!(text, "           noticed by {actor}{place}");
     }
     if let Some(planted) = mutant::what_is_planted() {
         let _ = writeln!(text, "planted    {}", wrapped(&planted));
@@ -181,7 +196,12 @@ pub fn story(failure: &Failure, trace: &[Line]) -> String {
     let (head, details) = failure.message.split_once('\n').unwrap_or((&failure.message, ""));
     let mut text = format!(
         "\nThe tool runs the threads of the scenario in one possible order of their steps after the \
-         other.\nThis is the first order that fails.\n\n{}\n\n{}\nHERE IT BREAKS: {head}\n",
+         other.\n{}\n\n{}\n\n{}\nHERE IT BREAKS: {head}\n",
+        if failure.tool == SEARCH {
+            "No order of fewer steps fails. All threads see the same memory at any time."
+        } else {
+            "This is the first order that fails."
+        },
         columns::LEGEND,
         columns::table(trace),
     );
@@ -189,6 +209,9 @@ pub fn story(failure: &Failure, trace: &[Line]) -> String {
         text.push_str(&columns::ends(trace));
     }
     text.push_str(details);
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
     text.push_str(&glossary(trace));
     text
 }
@@ -239,7 +262,7 @@ fn expected(message: &str) -> String {
         None if id == "race" => {
             "who reads a field by right has been handed it over with its newest value".to_owned()
         }
-        None => "the assertion of the scenario at this place".to_owned(),
+        None => "that the call which the scenario makes there succeeds".to_owned(),
     }
 }
 

@@ -84,8 +84,13 @@ pub fn lines() -> Vec<Line> {
     LINES.with_borrow(Vec::clone)
 }
 
+/// How many steps the present execution has had.
+pub(crate) fn steps() -> u64 {
+    LINES.with_borrow(|lines| lines.len() as u64)
+}
+
 /// Says where a list of shared things lies in this execution, so that steps on them have a name.
-pub(crate) fn lay_out<T>(things: &[T], name: fn(u32) -> Place) {
+pub(crate) fn lay_out<T>(things: &[T], name: impl Fn(u32) -> Place) {
     LAYOUT.with_borrow_mut(|layout| {
         for (index, thing) in (0..).zip(things) {
             let start = std::ptr::from_ref(thing).addr();
@@ -96,7 +101,11 @@ pub(crate) fn lay_out<T>(things: &[T], name: fn(u32) -> Place) {
 
 /// The name of the shared thing that this is a part of.
 pub(crate) fn place_of<T>(part: &T) -> Place {
-    let at = std::ptr::from_ref(part).addr();
+    place_at(std::ptr::from_ref(part).addr())
+}
+
+/// The same for an address.
+pub(crate) fn place_at(at: usize) -> Place {
     LAYOUT.with_borrow(|layout| {
         let found = layout.iter().find(|(range, _)| range.contains(&at));
         found.map_or(Place::Other, |(_, place)| *place)

@@ -121,14 +121,16 @@ pub struct Kernel<R: Runtime> {
 impl<R: Runtime> Kernel<R> {
     fn new(size: Size) -> Self {
         let locks: Vec<_> = (0..size.slots).map(|_| R::Lock::new()).collect();
+        let leave: Vec<_> = (0..size.slots).map(|_| R::Field::new(0)).collect();
         witness::lay_out(&locks, Place::Lock);
+        witness::lay_out(&leave, Place::Leave);
         let bytes = (0..size.all_handles()).map(|_| R::Field::new(0)).collect();
         let ringed = if size.ring > 0 { size.owners } else { 0 };
         let ring = |number| LedRing::new(SimRing::new(slot(number), size.ring));
         Self {
             rings: (0..ringed).map(ring).collect(),
             worker_slots: size.worker_slots,
-            leave: (0..size.slots).map(|_| R::Field::new(0)).collect(),
+            leave,
             locks,
             bytes,
             frames: (0..size.leases).map(|_| R::Field::new(0)).collect(),

@@ -98,8 +98,10 @@ fn what_a_patch_names_exists_and_it_applies() {
         for id in &mistake.breaks {
             assert!(races::named(id).is_some(), "{name}: there is no invariant {id}");
         }
+        assert!(mistake.message.len() > 2, "{name}: {:?} says too little", mistake.message);
         let scenario = scenario::named(&mistake.scenario);
-        assert!(scenario.is_some(), "{name}: there is no scenario {}", mistake.scenario);
+        let runs = scenario.is_some_and(|scenario| mistake.tool.runs(&scenario));
+        assert!(runs, "{name}: {} does not run in that tool", mistake.scenario);
         let applied = mistake.apply(|file| std::fs::read_to_string(top.join(file)));
         assert!(applied.is_ok(), "{}", applied.expect_err("it is not ok"));
     }

@@ -61,6 +61,7 @@ scenarios! {
     lease_reused
     lease_handed_on
     lease_recovered
+    lease_left_behind
     dead_issuer
     dead_staged_issuer
     dead_issuer_waiter

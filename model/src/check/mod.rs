@@ -41,7 +41,7 @@
 //! use handfast_model::runtime::{Runtime, SharedWord};
 //! use std::sync::atomic::Ordering::{AcqRel, Acquire};
 //!
-//! /// Counts the IOs that are under way.
+//! /// Counts the IOs of handle 0 that are under way.
 //! struct Counter<W>(W);
 //!
 //! impl<R: Runtime> Callbacks<R> for Counter<R::Word> {
@@ -49,12 +49,16 @@
 //!         Ok(())
 //!     }
 //!     fn complete_shared(&self, _: CallbackId, io: &Io<'_, R>, prior: Outcome) -> Outcome {
-//!         // The word says for which generation this was done, so a repeat changes nothing.
+//!         // The word says for which generation this was done, so a repeat changes nothing. One
+//!         // handle has one such word.
 //!         let done = io.generation.get() << 32;
-//!         let before = self.0.load(Acquire);
-//!         if before >> 32 < done >> 32 {
+//!         let mut before = self.0.load(Acquire);
+//!         while before >> 32 < done >> 32 {
 //!             let after = done | (before & 0xffff_ffff) - 1;
-//!             let _lost_against_a_repeat = self.0.compare_exchange(before, after, AcqRel, Acquire);
+//!             match self.0.compare_exchange(before, after, AcqRel, Acquire) {
+//!                 Ok(_) => break,
+//!                 Err(found) => before = found,
+//!             }
 //!         }
 //!         prior
 //!     }
@@ -73,13 +77,18 @@
 //!     fn begin<R: Runtime>(app: &Counter<R::Word>, _: IoId) {
 //!         app.0.fetch_add(1, AcqRel);
 //!     }
+//!     fn look<R: Runtime>(app: &Counter<R::Word>) {
+//!         app.0.fetch_add(1, AcqRel);
+//!         app.0.fetch_sub(1, AcqRel);
+//!     }
 //!     fn state<R: Runtime>(app: &Counter<R::Word>) -> Vec<(&'static str, u64)> {
 //!         vec![("IOs under way", app.0.load(Acquire) & 0xffff_ffff)]
 //!     }
 //! }
 //!
-//! let report = Checker::<MyCounter>::new("my counter").under_shuttle(2_000, 1);
-//! assert!(report.executions > 0);
+//! let checker = Checker::<MyCounter>::new("my counter");
+//! assert!(checker.under_shuttle(2_000, 1).repeats > 0);
+//! // Every interleaving, with weak memory: checker.under_loom(), in a test that is optimised.
 //! ```
 //!
 //! [`Field`]: handfast_core::platform::Field
@@ -293,6 +302,7 @@ impl<A: Application> Checker<A> {
     /// One execution in which nobody dies says what is left in the end.
     fn learn<S: Scenario>() {
         explain::scene(S::NAME);
+        eprintln!("... scene {}", S::NAME);
         scenes::forget_state();
         scenes::everybody_lives(true);
         explore::random_schedules(&Entry::of::<S>(), 1, 0);

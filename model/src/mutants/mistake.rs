@@ -12,6 +12,7 @@
 //! A head that lacks a line, or has one that is not known, is an error, and so is a diff that does
 //! not apply to the sources as they are. Checked by: the unit tests below and `model/tests/lists.rs`.
 
+use crate::scenario::Entry;
 use std::path::{Path, PathBuf};
 
 /// What a scenario runs in.
@@ -36,8 +37,21 @@ impl Tool {
         }
     }
 
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Loom, Self::Search, Self::Shuttle];
+
+    /// Whether a scenario is planned to run in it.
+    #[must_use]
+    pub const fn runs(self, entry: &Entry) -> bool {
+        match self {
+            Self::Loom => entry.plan.loom.is_some(),
+            Self::Shuttle => entry.plan.shuttle.is_some(),
+            Self::Search => entry.plan.search.is_some(),
+        }
+    }
+
     fn named(name: &str) -> Option<Self> {
-        [Self::Loom, Self::Shuttle, Self::Search].into_iter().find(|tool| tool.name() == name)
+        Self::ALL.into_iter().find(|tool| tool.name() == name)
     }
 }
 

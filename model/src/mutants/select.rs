@@ -2,7 +2,7 @@
 //!
 //! A mistake is run if one of the files that it patches has changed since a revision, or its own patch
 //! has. If that is too many for CI, those are taken that lie evenly over the list; a change that concerns
-//! every mistake (a scenario's world, a runtime) takes such a sample, too. The wide level runs all.
+//! every mistake (anything of the model) takes such a sample, too. The wide level runs all.
 
 use super::copy::checkout;
 use super::mistake::{Error, Mistake};
@@ -13,8 +13,7 @@ use std::process::Command;
 pub const MOST: usize = 40;
 
 /// What every mistake depends on.
-const SHARED: [&str; 4] =
-    ["model/src/runtime/", "model/src/world", "model/src/mutants/", "core/src/platform.rs"];
+const SHARED: [&str; 3] = ["model/src/", "core/src/platform.rs", "core/src/site.rs"];
 
 /// Why nothing could be chosen.
 #[derive(Debug, thiserror::Error)]

@@ -29,7 +29,7 @@
 use super::word::shared_word;
 use super::{Actor, Body, Lock, MAIN, Queue, Runtime, SharedWord};
 use crate::mutant::{self, ordering};
-use crate::trace::{Place, What};
+use crate::trace::{Place, What, columns};
 use crate::witness;
 use handfast_core::platform::{Atomic64, Change, EventCount, Field, Platform, Slept};
 use handfast_core::site::Site;
@@ -276,6 +276,8 @@ pub struct Payload {
     value: AtomicU64,
     /// Not part of the model: written in the same step as `value`.
     newest: OutsideU64,
+    /// For people: how many steps of the execution were before the last write.
+    written: OutsideU64,
     readers: Readers<2>,
 }
 
@@ -285,6 +287,7 @@ impl Field for Payload {
         Self {
             value: AtomicU64::new(value),
             newest: OutsideU64::new(value),
+            written: OutsideU64::new(0),
             readers: Readers::new(),
         }
     }
@@ -294,7 +297,11 @@ impl Field for Payload {
         let (value, newest) = (self.peek(), self.newest.load(Ordering::Relaxed));
         assert!(
             value == newest,
-            "race: a field read by right held {newest}, the reader saw {value}"
+            "race: a field read by right held {newest}, the reader saw {value}\n\
+             The field is {}. Its newest value was written after step {}; nothing has handed it over to \
+             this reader.",
+            columns::of(witness::place_of(self)),
+            self.written.load(Ordering::Relaxed)
         );
         value
     }
@@ -306,6 +313,7 @@ impl Field for Payload {
         mortal_step();
         self.value.store(value, Ordering::Relaxed);
         self.newest.store(value, Ordering::Relaxed);
+        self.written.store(witness::steps(), Ordering::Relaxed);
         self.readers.written();
     }
 

@@ -11,7 +11,7 @@
 //! Fails by an assertion, or by a deadlock for a lost wake-up. Not checked: a waiter that issues IO
 //! itself.
 
-use super::{Plan, Scenario};
+use super::{Plan, Reach, Scenario};
 use crate::runtime::{Actor, Runtime};
 use crate::world::{self, How, Size, World, io, reference, slot};
 use handfast_core::protocol::wait::Waited;
@@ -34,7 +34,7 @@ impl Scenario for IssuerWaiter {
         "result seen",
         "result gone",
     ];
-    const PLAN: Plan = Plan::LOOM.shuttle([20_000, 1_000_000]);
+    const PLAN: Plan = Plan::LOOM.shuttle([20_000, 1_000_000]).search(Reach::SPURIOUS);
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {

@@ -5,6 +5,7 @@
 //! | [`Reused`] | from its owner, who frees it, to whoever takes it next |
 //! | [`HandedOn`] | from its owner, who offers it, to whoever adopts it; a second try finds nothing |
 //! | [`Recovered`] | from an IO of a dead process, through its recovery, to whoever takes it next |
+//! | [`LeftBehind`] | from its owner, who detaches, to whoever takes it next |
 //!
 //! Asserted: S24 (who holds a lease sees the bytes that the one before left there, so the two never use the
 //! frame at the same time; an offer is adopted once; what a process in flight has lent is not free).
@@ -148,5 +149,28 @@ impl Scenario for Recovered {
             let _perhaps_done_already = world.context(slot(1)).recover(slot(0));
             assert!(take(world, 0, 2).is_some(), "L10: the frame of a dead process is lost");
         }
+    }
+}
+
+/// S24: what a process has not freed is free after its detach.
+#[derive(Debug)]
+pub struct LeftBehind;
+
+impl Scenario for LeftBehind {
+    const NAME: &'static str = "lease_left_behind";
+    const COVERS: &'static [&'static str] = &["S24"];
+    const REACHED: &'static [&'static str] = &["took it fresh", "took it after another"];
+    type World<R: Runtime> = World<R>;
+
+    fn world<R: Runtime>() -> World<R> {
+        World::new(Size::slots(2).leases(1))
+    }
+
+    fn run<R: Runtime>(world: &Arc<World<R>>) {
+        let attached = world.enter(slot(0), 1);
+        let issuer = world.issuer_at(slot(0), How::InPlace, &attached.generations);
+        assert!(take(world, 0, attached.epoch).is_some(), "S24: nobody has it");
+        world.detach(issuer);
+        assert!(take(world, 1, 1).is_some(), "S24: a process that has left still has it");
     }
 }

@@ -116,6 +116,8 @@ pub enum Level {
 impl Reach {
     /// Everybody lives, no wake-up without a reason.
     pub const ALIVE: Self = Self { deaths: 0, spurious: 0, level: Level::Quick };
+    /// Everybody lives, one sleep may end for no reason.
+    pub const SPURIOUS: Self = Self { spurious: 1, ..Self::ALIVE };
 }
 
 impl Plan {
@@ -295,6 +297,7 @@ pub static ALL: &[Entry] = &[
     Entry::of::<worker_deaths::BothDie>(),
     Entry::of::<ring_deaths::OwnerDies>(),
     Entry::of::<ring_deaths::RecovererDies>(),
+    Entry::of::<ring_deaths::TwoLeft>(),
     Entry::of::<deaths::Reattach>(),
     Entry::of::<viewer::OfDefinition>(),
     Entry::of::<viewer::OfStart>(),
@@ -325,6 +328,7 @@ pub static ALL: &[Entry] = &[
     Entry::of::<leases::Reused>(),
     Entry::of::<leases::HandedOn>(),
     Entry::of::<leases::Recovered>(),
+    Entry::of::<leases::LeftBehind>(),
     Entry::of::<death::Issuer>(),
     Entry::of::<death::StagedIssuer>(),
     Entry::of::<death::IssuerWaiter>(),

@@ -9,7 +9,7 @@
 //! | [`WaiterFirstLate`] | the same with a kernel that is late |
 //! | [`BothWait`] | the issuer and a foreign waiter, for the same IO |
 //! | [`Polled`] | an issuer that never drives; a foreign process that only polls |
-//! | [`OwnPoll`] | an issuer that only polls; no reaper |
+//! | [`OwnPoll`] | an issuer that waits with a deadline, then only polls; no reaper |
 //!
 //! Asserted: S1, S8 (each completion is its own IO's, and there is an entry for it), S7, S14, L2, L4, L6, L7
 //! (everybody returns; nobody dies, so that no slice is ever over). Not checked here: who hands the lead to
@@ -20,6 +20,7 @@ use crate::asynchronous::AsyncIssuer;
 use crate::runtime::{Actor, Runtime};
 use crate::world::{Size, World, io, reference, slot};
 use handfast_core::protocol::HandedOut;
+use handfast_core::protocol::wait::Waited;
 use std::sync::Arc;
 
 /// The slot with the ring.
@@ -104,7 +105,7 @@ impl Scenario for BusyLate {
     const NAME: &'static str = "ring_busy_late";
     const COVERS: &'static [&'static str] = &["RC9", "RC14", "S1", "S7", "L2", "L4", "L7"];
     const REACHED: &'static [&'static str] = &["slept", "sleeps in the ring"];
-    const PLAN: Plan = Plan::NONE.loom([Some(1), Some(2)]).search(Reach::ALIVE);
+    const PLAN: Plan = Plan::NONE.loom([Some(1), Some(2)]).search(Reach::SPURIOUS);
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {
@@ -256,8 +257,8 @@ pub struct OwnPoll;
 
 impl Scenario for OwnPoll {
     const NAME: &'static str = "ring_own_poll";
-    const COVERS: &'static [&'static str] = &["RC42", "S10", "S14", "L6"];
-    const REACHED: &'static [&'static str] = &["not over", "over"];
+    const COVERS: &'static [&'static str] = &["RC41", "RC42", "S10", "S14", "L6", "L7"];
+    const REACHED: &'static [&'static str] = &["timed out", "not over", "over"];
     const PLAN: Plan = Plan::NONE.search(Reach::ALIVE);
     type World<R: Runtime> = World<R>;
 
@@ -269,6 +270,11 @@ impl Scenario for OwnPoll {
         let kernel = kernel(world, 1);
         let mut issuer = world.async_issuer(slot(OWNER));
         let handle = World::start_one(&mut issuer);
+        World::async_settle("wait", &issuer);
+        let waited = issuer.wait(reference(io(0, 1)), Some(0)).expect("the reference is good");
+        if waited == Waited::TimedOut {
+            R::saw("timed out");
+        }
         loop {
             World::async_settle("poll", &issuer);
             let over = issuer.check_done(reference(io(0, 1))).expect("the reference is good");

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`OwnerDies`] | issuer and reaper | the kernel, until nothing is in flight; a waiter, which recovers |
 //! | [`RecovererDies`] | the same; one of two waiters, which recover | the other one |
+//! | [`TwoLeft`] | nobody: the owner is gone already, with two IOs over in its queue | whoever recovers it |
 //!
 //! Asserted: S24 (nothing is over, and no slot lock free, while the kernel still has to write), L9 (the
 //! waiters return), S1 (callbacks run again only as a repeat), S25, L10 (at the end nothing is open), and
@@ -16,6 +17,7 @@ use crate::runtime::{Actor, Runtime};
 use crate::world::{Size, World, slot};
 use handfast_core::ids::HandleId;
 use handfast_core::outcome::RawResult;
+use handfast_core::protocol::Shared as _;
 use std::sync::Arc;
 
 /// The slot with the ring.
@@ -61,10 +63,12 @@ fn run<R: Runtime>(world: &Arc<World<R>>, waiters: &'static [(u32, bool)]) {
 /// No result that the kernel has delivered is lost.
 fn assert_true_results<R: Runtime>(world: &World<R>) {
     world.assert_well_formed();
-    let view = world.context(slot(OWNER)).view(HandleId(0)).expect("there is such a handle");
-    let lost = view.raw == Some(RawResult::OWNER_DIED)
-        && world.kernel.written(HandleId(0)) >= view.word.generation().get();
-    assert!(!lost, "L9: the true result is lost: {view:?}");
+    for id in (0..world.words().handle_count()).map(HandleId) {
+        let view = world.context(slot(OWNER)).view(id).expect("there is such a handle");
+        let lost = view.raw == Some(RawResult::OWNER_DIED)
+            && world.kernel.written(id) >= view.word.generation().get();
+        assert!(!lost, "L9: the true result is lost: {view:?}");
+    }
 }
 
 /// RC40, R26: whoever recovers drains the queue first, and not before the kernel has finished.
@@ -116,6 +120,38 @@ impl Scenario for RecovererDies {
 
     fn run<R: Runtime>(world: &Arc<World<R>>) {
         run(world, &[(1, true), (2, false)]);
+    }
+
+    fn always<R: Runtime>(world: &World<R>) {
+        assert_true_results(world);
+    }
+}
+
+/// L9: the queue of the dead is drained to its end.
+#[derive(Debug)]
+pub struct TwoLeft;
+
+impl Scenario for TwoLeft {
+    const NAME: &'static str = "ring_two_left";
+    const COVERS: &'static [&'static str] = &["RC40", "S1", "S24", "L9", "L10"];
+    const REACHED: &'static [&'static str] = &["drained a dead one's ring"];
+    const PLAN: Plan = Plan::NONE.search(Reach::ALIVE);
+    type World<R: Runtime> = World<R>;
+
+    fn world<R: Runtime>() -> World<R> {
+        World::new(Size::slots(4).owners(1).handles(2).ring(3))
+    }
+
+    fn run<R: Runtime>(world: &Arc<World<R>>) {
+        R::join(world.spawn(Actor::new("owner", OWNER), 0, |world| {
+            let _attached = world.enter(slot(OWNER), 1);
+            let mut issuer = world.async_issuer(slot(OWNER));
+            let _two = [start(&mut issuer), start(&mut issuer)];
+            world.complete_in_order(slot(OWNER), 2);
+            world.exit(slot(OWNER));
+        }));
+        world.recover(slot(1), slot(OWNER));
+        clear_up(world, 3, 0..1);
     }
 
     fn always<R: Runtime>(world: &World<R>) {

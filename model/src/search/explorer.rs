@@ -34,7 +34,7 @@ const PROGRESS: usize = 1 << 20;
 type Successors = Vec<(Move, State)>;
 
 impl Search {
-    fn first(&mut self) -> Result<State, String> {
+    pub(super) fn first(&mut self) -> Result<State, String> {
         let local = self.program.start(0)?;
         let mut partial = Partial {
             memory: self.memory.clone(),
@@ -103,7 +103,7 @@ impl Search {
     }
 
     /// Everything that can happen next.
-    fn expand(&mut self, state: &State, at: u32) -> Result<Successors, Wrong> {
+    pub(super) fn expand(&mut self, state: &State, at: u32) -> Result<Successors, Wrong> {
         let (mut found, mut stuck) = (Vec::new(), true);
         let joiner = (0..state.players.len()).find(|&who| {
             matches!(self.doing(state, who), Operation::Join(_))
@@ -121,7 +121,8 @@ impl Search {
             }
             let mut number = 0;
             for way in self.ways(state, who) {
-                stuck = false;
+                // Nobody owes anybody a sleep that ends for no reason.
+                stuck &= self.is_spurious(state, who, way);
                 let stepped = self.step(state, who, way, mortal);
                 let ends = stepped.map_err(|(what, notes)| Wrong {
                     what,
@@ -150,8 +151,12 @@ impl Search {
         looked.map(drop).map_err(|reason| super::hook::said(&*reason))
     }
 
-    /// The way to a state, told: each state with the move made in it and what happened then.
-    pub fn story(&mut self, graph: &Graph, to: u32) -> Vec<(State, Option<Move>, Vec<Note>)> {
+    /// The way to a state, told: each state with the move made in it and what happened then; and the last
+    /// state.
+    ///
+    /// # Panics
+    /// If there is not even a first state.
+    pub fn story(&mut self, graph: &Graph, to: u32) -> (Vec<(State, Move, Vec<Note>)>, State) {
         let mut moves = Vec::new();
         let mut at = to;
         while at != 0 {
@@ -159,14 +164,13 @@ impl Search {
             moves.push(node.by);
             at = node.parent;
         }
-        let Ok(mut state) = self.first() else { return Vec::new() };
+        let mut state = self.first().expect("the search began with it");
         let mut told = Vec::new();
         for by in moves.into_iter().rev() {
             let (next, notes) = self.repeat(&state, by);
-            told.push((std::mem::replace(&mut state, next), Some(by), notes));
+            told.push((std::mem::replace(&mut state, next), by, notes));
         }
-        told.push((state, None, Vec::new()));
-        told
+        (told, state)
     }
 
     fn repeat(&mut self, state: &State, by: Move) -> (State, Vec<Note>) {

@@ -20,8 +20,8 @@ struct Walk<'g> {
     next: u32,
 }
 
-/// A state on a fair cycle, if there is one.
-pub(crate) fn fair_cycle(graph: &Graph) -> Option<u32> {
+/// A state on a fair cycle, if there is one, and who takes steps on it, a bit for each actor.
+pub(crate) fn fair_cycle(graph: &Graph) -> Option<(u32, u16)> {
     let states = graph.states.len();
     let mut walk = Walk {
         graph,
@@ -36,7 +36,7 @@ pub(crate) fn fair_cycle(graph: &Graph) -> Option<u32> {
 }
 
 impl Walk<'_> {
-    fn from(&mut self, root: u32) -> Option<u32> {
+    fn from(&mut self, root: u32) -> Option<(u32, u16)> {
         let mut calls = vec![(root, self.enter(root))];
         while let Some((state, edge)) = calls.last_mut() {
             let state = *state;
@@ -57,8 +57,8 @@ impl Walk<'_> {
             }
             if self.low[state as usize] == self.index[state as usize] {
                 let part = self.leave(state);
-                if self.is_fair(&part) {
-                    return Some(state);
+                if let Some(moving) = self.fair(&part) {
+                    return Some((state, moving));
                 }
             }
         }
@@ -94,22 +94,23 @@ impl Walk<'_> {
         part
     }
 
-    fn is_fair(&self, part: &[u32]) -> bool {
+    /// Who takes steps in this part, if it is fair.
+    fn fair(&self, part: &[u32]) -> Option<u16> {
         let node = |state: u32| -> &Node { &self.graph.states[state as usize] };
-        let Some(&any) = part.first() else { return false };
-        let (running, mut served, mut steps) = (node(any).running, 0_u16, false);
+        let running = node(*part.first()?).running;
+        let (mut blocked, mut moving, mut steps) = (0_u16, 0_u16, false);
         for &state in part {
-            served |= running & !node(state).enabled;
+            blocked |= running & !node(state).enabled;
             let at = state as usize;
             for &(to, who) in &self.graph.edges[self.graph.begins[at]..self.graph.begins[at + 1]] {
                 if part.binary_search(&to).is_ok() {
                     steps = true;
                     if who != u8::MAX {
-                        served |= 1 << who;
+                        moving |= 1 << who;
                     }
                 }
             }
         }
-        steps && served & running == running
+        (steps && (blocked | moving) & running == running).then_some(moving)
     }
 }

@@ -15,6 +15,7 @@
 
 use super::operation::{Newcomer, Note, Operation, Seen};
 use crate::runtime::{Actor, Body, MAIN};
+use crate::{trace, witness};
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -44,7 +45,7 @@ pub(crate) struct Processor {
     history: Vec<Seen>,
     position: usize,
     key: Vec<u64>,
-    next: Option<(Operation, Place)>,
+    next: Option<(Operation, Place, usize)>,
     actor: Actor,
     pub in_callback: bool,
     pub time_over: bool,
@@ -156,13 +157,13 @@ impl Processor {
         local.hash(&mut Keep(&mut self.key));
     }
 
-    fn perform(&mut self, operation: &Operation, place: Place) -> Option<Seen> {
+    fn perform(&mut self, operation: &Operation, place: Place, on: usize) -> Option<Seen> {
         self.published &= !operation.is_access();
         if self.is_outside() {
             return Some(operation.outside(&mut self.memory, self.actor.process));
         }
         let Some(&seen) = self.history.get(self.position) else {
-            self.next = Some((operation.clone(), place));
+            self.next = Some((operation.clone(), place, on));
             return None;
         };
         self.position += 1;
@@ -181,8 +182,15 @@ type Place = (u32, u32);
 /// Performs an operation of the running actor: shows again what it brought, or ends the run.
 #[track_caller]
 pub(crate) fn perform(operation: &Operation) -> Seen {
-    let caller = Location::caller();
-    let seen = with(|processor| processor.perform(operation, (caller.line(), caller.column())));
+    perform_on(&(), operation)
+}
+
+/// The same, on a part of something that may have a name (see [`witness::place_of`]).
+#[track_caller]
+pub(crate) fn perform_on<T>(part: &T, operation: &Operation) -> Seen {
+    let (caller, on) = (Location::caller(), std::ptr::from_ref(part).addr());
+    let place = (caller.line(), caller.column());
+    let seen = with(|processor| processor.perform(operation, place, on));
     seen.unwrap_or_else(|| resume_unwind(Box::new(Stop)))
 }
 
@@ -200,6 +208,7 @@ pub(crate) struct Made {
 
 /// Makes the world of a scenario; `make` gives the main actor and what always holds.
 pub(crate) fn set_up(make: fn() -> (Body, Body)) -> Made {
+    witness::start();
     PROCESSOR.set(Some(Processor::new(Mode::Setup, Vec::new())));
     let (main, always) = make();
     let processor = PROCESSOR.take().expect("it was set above");
@@ -227,6 +236,8 @@ pub(crate) type Local = u32;
 struct Node {
     who: u32,
     operation: Operation,
+    /// On what, for people.
+    on: trace::Place,
     history: Arc<[Seen]>,
 }
 
@@ -289,6 +300,11 @@ impl Program {
         &self.nodes[local as usize].operation
     }
 
+    /// On what it is done.
+    pub fn on(&self, local: Local) -> trace::Place {
+        self.nodes[local as usize].on
+    }
+
     /// The local state after an observation.
     ///
     /// # Errors
@@ -322,7 +338,7 @@ impl Program {
             Err(reason) if !reason.is::<Stop>() => return Err(super::hook::said(&*reason)),
             Ok(()) | Err(_) => {}
         }
-        let (operation, place) = processor.next.unwrap_or((Operation::End, (0, 0)));
+        let (operation, place, on) = processor.next.unwrap_or((Operation::End, (0, 0), 0));
         let flags = [processor.in_callback, processor.time_over, processor.published];
         let mut key = processor.key;
         key.extend(flags.map(u64::from));
@@ -335,7 +351,7 @@ impl Program {
         let history = Arc::from(processor.history);
         let local = *self.known.entry((who, key, operation.clone())).or_insert(next);
         if local == next {
-            self.nodes.push(Node { who, operation, history });
+            self.nodes.push(Node { who, operation, on: witness::place_at(on), history });
         }
         Ok(local)
     }

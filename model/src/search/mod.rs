@@ -12,6 +12,7 @@
 //! | `memory` | each actor as an automaton, learned by running it |
 //! | `state`, `step`, `explorer` | breadth first, states known by a 128-bit hash |
 //! | `liveness` | fair cycles |
+//! | `told` | a step, for a person |
 //! | `hook` | keeps panics quiet: they are findings |
 //!
 //! Checked in every state: what the scenario's `always` says; in every step: the protocol's and the
@@ -28,22 +29,21 @@ mod operation;
 pub mod sim;
 mod state;
 mod step;
+mod told;
 
 use crate::report::{self, Failure};
-use crate::runtime::Body;
+use crate::runtime::{Actor, Body};
 use crate::scenario::{Entry, Reach, Scenario};
 use crate::trace::conformance::{self, Taken};
-use crate::trace::ndjson;
+use crate::trace::{Line, What, columns, ndjson};
 use crate::{mutant, pins, witness};
 use explorer::Search;
 use handfast_core::platform::Change;
 use memory::{Made, Program};
-use operation::Note;
-use serde_json::json;
+use operation::{Note, Operation};
 use sim::Sim;
 use state::{Graph, Move, State};
 use std::collections::{BTreeSet, HashSet};
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -71,17 +71,6 @@ pub struct Violation {
     pub what: String,
     /// How it comes to that.
     pub story: Vec<Line>,
-}
-
-/// One line of a story.
-#[derive(Clone, Debug)]
-pub struct Line {
-    /// Who.
-    pub actor: &'static str,
-    /// Does what.
-    pub what: String,
-    /// The change of a word that it is, if it is one.
-    pub change: Option<Change>,
 }
 
 /// The world of a scenario: its main actor, and what always holds in it.
@@ -120,66 +109,65 @@ pub fn run(entry: &Entry, reach: Reach) -> Report {
 
 fn found(search: &mut Search, graph: &Graph) -> Option<Violation> {
     if let Some(wrong) = &graph.wrong {
-        let mut story = lines(search, graph, wrong.at);
-        if let Some((who, notes)) = &wrong.by {
-            let told = search.story(graph, wrong.at);
-            story.extend(
-                told.last()
-                    .map(|(state, _, _)| told_move(search, state, *who, notes))
-                    .unwrap_or_default(),
-            );
+        if graph.states.is_empty() {
+            return Some(Violation { what: wrong.what.clone(), story: Vec::new() });
+        }
+        let (mut story, last) = lines(search, graph, wrong.at);
+        match &wrong.by {
+            Some((who, notes)) => story.extend(told_move(search, &last, *who, notes)),
+            None => story.extend(blocked(search, &last)),
         }
         return Some(Violation { what: wrong.what.clone(), story });
     }
-    let at = liveness::fair_cycle(graph)?;
-    let what = "liveness: from here on this can go round for ever, and nobody is kept from running";
-    Some(Violation { what: what.to_owned(), story: lines(search, graph, at) })
+    let (at, moving) = liveness::fair_cycle(graph)?;
+    let (mut story, last) = lines(search, graph, at);
+    story.extend(blocked(search, &last));
+    let names = (0..last.players.len()).filter(|who| moving >> who & 1 == 1);
+    let names: Vec<_> = names.map(|who| actor(search, &last, who).name).collect();
+    let what = format!("{FOR_EVER}\nround and round go: {}\n", names.join(", "));
+    Some(Violation { what, story })
 }
 
-fn lines(search: &mut Search, graph: &Graph, to: u32) -> Vec<Line> {
+const FOR_EVER: &str =
+    "liveness: from here on this can go round for ever, and nobody is kept from running";
+
+/// The way to a state, and the state.
+fn lines(search: &mut Search, graph: &Graph, to: u32) -> (Vec<Line>, State) {
+    let (told, last) = search.story(graph, to);
     let mut lines = Vec::new();
-    for (state, by, notes) in search.story(graph, to) {
+    for (index, (state, by, notes)) in told.iter().enumerate() {
         match by {
-            Some(Move::Step(who, _)) => lines.extend(told_move(search, &state, who, &notes)),
-            Some(Move::Die(who, _)) => {
-                let actor = name(search, &state, who);
-                lines.push(Line { actor, what: "is killed".to_owned(), change: None });
+            Move::Step(who, _) => {
+                lines.extend(told_move(search, state, *who, notes));
+                let (who, after) = (usize::from(*who), told.get(index + 1).map(|(next, ..)| next));
+                let after = after.unwrap_or(&last);
+                if *search.doing(after, who) == Operation::End {
+                    lines.push(Line { actor: actor(search, after, who), what: What::Ended });
+                }
             }
-            None => lines.extend(blocked(search, &state)),
+            Move::Die(who, _) => {
+                lines.push(Line { actor: actor(search, state, (*who).into()), what: What::Died });
+            }
         }
     }
-    lines
+    (lines, last)
 }
 
-fn name(search: &Search, state: &State, who: u8) -> &'static str {
-    search.program.newcomer(state.players[usize::from(who)].who).actor.name
+fn actor(search: &Search, state: &State, who: usize) -> Actor {
+    search.program.newcomer(state.players[who].who).actor
 }
 
 fn told_move(search: &Search, state: &State, who: u8, notes: &[Note]) -> Vec<Line> {
-    let actor = name(search, state, who);
-    if notes.is_empty() {
-        let what = search.doing(state, usize::from(who)).tell(&state.memory);
-        return vec![Line { actor, what, change: None }];
-    }
-    let line = |note: &Note| match note {
-        Note::Changed(change) => {
-            let what = format!("{:?}: {} {:?}", change.event, change.handle, change.new);
-            Line { actor, what, change: Some(*change) }
-        }
-        Note::Saw(what) => Line { actor, what: (*what).to_owned(), change: None },
-    };
-    notes.iter().map(line).collect()
+    let who = usize::from(who);
+    let on = search.program.on(state.players[who].local);
+    let doing = (search.doing(state, who), on);
+    told::step(doing, &state.memory, (who, actor(search, state, who)), notes)
 }
 
 fn blocked(search: &Search, state: &State) -> Vec<Line> {
-    let players = state.players.iter().enumerate();
-    let running = players.filter(|(_, player)| search.runs(**player));
-    let line = |(who, _): (usize, _)| Line {
-        actor: name(search, state, u8::try_from(who).unwrap_or(0)),
-        what: format!("is here: {}", search.doing(state, who).tell(&state.memory)),
-        change: None,
-    };
-    running.map(line).collect()
+    let running = (0..state.players.len()).filter(|&who| search.runs(state.players[who]));
+    let line = |who| told::blocked(search.doing(state, who), actor(search, state, who));
+    running.filter_map(line).collect()
 }
 
 impl Violation {
@@ -189,26 +177,18 @@ impl Violation {
             tool: "search".to_owned(),
             scenario: scenario.to_owned(),
             execution: states,
-            message: self.what.clone(),
+            message: report::said(&self.what),
             actor: None,
             place: None,
         };
-        let steps = self.story.iter().enumerate().map(|(index, line)| match &line.change {
-            Some(change) => ndjson::change(index + 1, line.actor, change),
-            None => json!({ "step": index + 1, "actor": line.actor, "what": line.what }),
-        });
-        report::publish(&failure, &self.tell(), &steps.collect::<Vec<_>>());
+        let story = report::story(&failure, &self.story);
+        report::publish(&failure, &story, &ndjson::lines(&self.story));
     }
 
     /// The story as text, a line for each step.
     #[must_use]
     pub fn tell(&self) -> String {
-        let width = self.story.iter().map(|line| line.actor.len()).max().unwrap_or(0);
-        let mut text = format!("{}\n", self.what);
-        for (number, line) in self.story.iter().enumerate() {
-            let _ = writeln!(text, "{:4}  {:width$}  {}", number + 1, line.actor, line.what);
-        }
-        text
+        format!("{}\n{}", self.what, columns::table(&self.story))
     }
 }
 
@@ -234,18 +214,22 @@ pub(crate) fn explore(entry: &Entry, reach: Reach) {
     let edges = edges.expect("S2: every change is a way along edges");
     if let Some(violation) = &report.violation {
         violation.publish(name, report.states);
-        panic!("scenario {name}: {}", violation.what);
+        panic!("scenario {name}: {}", violation.what.lines().next().unwrap_or_default());
+    }
+    let is_this = |planned: Reach| (planned.deaths, planned.spurious) == (deaths, spurious);
+    let planned = entry.plan.search.is_some_and(is_this);
+    // Nobody dies in a search without deaths.
+    let expected = entry.reached.iter().filter(|what| **what != "died" || deaths > 0);
+    if let Some(missing) = expected.filter(|_| planned).find(|what| !report.seen.contains(**what)) {
+        let what = format!("scenario {name} never reached: {missing}");
+        Violation { what: what.clone(), story: Vec::new() }.publish(name, report.states);
+        panic!("{what}");
     }
     if mutant::what_is_planted().is_some() {
         return println!("survived by {name}");
     }
-    let is_other = |planned: Reach| (planned.deaths, planned.spurious) != (deaths, spurious);
-    if entry.plan.search.is_none_or(is_other) {
-        return;
-    }
-    // Nobody dies in a search without deaths.
-    for what in entry.reached.iter().filter(|what| **what != "died" || deaths > 0) {
-        assert!(report.seen.contains(what), "scenario {name} never reached: {what}");
+    if !planned {
+        return println!("no fault found; a reach that is not planned has no pin");
     }
     let bound = format!("{name}/search/{deaths}/{spurious}");
     pins::check(&format!("{bound}/states"), report.states);

@@ -10,7 +10,6 @@
 use crate::runtime::{Actor, Body};
 use handfast_core::platform::Change;
 use handfast_core::site::Site;
-use handfast_core::state::Word;
 use std::hash::{Hash, Hasher};
 
 /// Two numbers that an operation brings.
@@ -262,54 +261,14 @@ impl Operation {
     }
 }
 
-impl Operation {
-    /// What it does in this memory, for a person.
-    pub fn tell(&self, memory: &[u64]) -> String {
-        match *self {
-            Self::Word(at, update, site) => {
-                let site = site.map_or_else(|| "looks".to_owned(), |site| site.name().to_owned());
-                let found = Word::from_raw(memory[at]);
-                match update {
-                    Update::Keep if found.is_well_formed() => format!("{site}: sees {found:?}"),
-                    Update::Keep => format!("{site}: sees {}", memory[at]),
-                    Update::Exchange(current, _) if current != memory[at] => {
-                        format!("{site}: comes too late, finds {found:?}")
-                    }
-                    Update::Store(_)
-                    | Update::Swap(_)
-                    | Update::Add(_)
-                    | Update::Or(_)
-                    | Update::And(_)
-                    | Update::Exchange(..) => site,
-                }
-            }
-            Self::Ticket(_) => "takes a ticket".to_owned(),
-            Self::FallAsleep(_) => "compares its ticket".to_owned(),
-            Self::Sleep(..) => "sleeps".to_owned(),
-            Self::Post(at, _) if memory[at] >> 32 == 0 => "posts; nobody sleeps".to_owned(),
-            Self::Post(..) => "posts; wakes who sleeps".to_owned(),
-            Self::Push(..) | Self::PushWithin(..) => "puts an IO into the queue".to_owned(),
-            Self::Pop(at, _) if memory[at] == 0 => "finds the queue empty".to_owned(),
-            Self::Pop(..) => "takes an IO from the queue".to_owned(),
-            Self::First(at) if memory[at] == 0 => "finds nothing in the queue".to_owned(),
-            Self::First(_) => "looks at the first in the queue".to_owned(),
-            Self::Await(..) => "sleeps until something is in the queue".to_owned(),
-            Self::TryLock(at) if memory[at] == 0 => "takes a slot lock".to_owned(),
-            Self::TryLock(_) => "finds a slot lock taken".to_owned(),
-            Self::UntilFree(_) => "waits until a slot lock is free".to_owned(),
-            Self::Join(_) => "waits for another to end".to_owned(),
-            Self::Pause => "lets others go first".to_owned(),
-            Self::Choose(_)
-            | Self::Get(_)
-            | Self::Set(..)
-            | Self::Note(_)
-            | Self::Spawn(_)
-            | Self::End => String::new(),
-        }
-    }
-}
-
 impl Update {
+    /// What it makes of this value.
+    pub fn after(self, value: u64) -> u64 {
+        let mut word = value;
+        self.perform(&mut word);
+        word
+    }
+
     fn perform(self, word: &mut u64) -> u64 {
         let old = *word;
         match self {

@@ -14,7 +14,7 @@
 
 #![expect(clippy::disallowed_types, reason = "an application's words ask for orderings")]
 
-use super::memory::{note, perform, with};
+use super::memory::{note, perform, perform_on, with};
 use super::operation::{Newcomer, Note, Operation, ROOM, Update};
 use crate::runtime::{Actor, Body, Lock, Queue, Runtime, SharedWord};
 use handfast_core::platform::{Atomic64, Change, EventCount, Field, Platform, SLICE_NS, Slept};
@@ -30,13 +30,13 @@ pub struct Word(usize);
 impl Word {
     #[track_caller]
     fn update(&self, site: Site, update: Update) -> u64 {
-        perform(&Operation::Word(self.0, update, Some(site)))[0]
+        perform_on(self, &Operation::Word(self.0, update, Some(site)))[0]
     }
 
     /// At no site of the protocol.
     #[track_caller]
     fn own(&self, update: Update) -> u64 {
-        perform(&Operation::Word(self.0, update, None))[0]
+        perform_on(self, &Operation::Word(self.0, update, None))[0]
     }
 }
 
@@ -164,7 +164,7 @@ impl Field for Payload {
 
     #[track_caller]
     fn peek(&self) -> u64 {
-        perform(&Operation::Word(self.0, Update::Keep, None))[0]
+        perform_on(self, &Operation::Word(self.0, Update::Keep, None))[0]
     }
 }
 
@@ -186,19 +186,19 @@ impl EventCount for Count {
 
     #[track_caller]
     fn ticket(&self) -> u32 {
-        perform(&Operation::Ticket(self.0));
+        perform_on(self, &Operation::Ticket(self.0));
         TICKET
     }
 
     #[track_caller]
     fn sleep(&self, _ticket: u32, slice_ns: u64) -> Slept {
         let short = slice_ns < SLICE_NS;
-        if perform(&Operation::FallAsleep(self.0))[0] == 0 {
+        if perform_on(self, &Operation::FallAsleep(self.0))[0] == 0 {
             note(Note::Saw("ticket was old"));
             return Slept::LookAgain;
         }
         note(Note::Saw("slept"));
-        if perform(&Operation::Sleep(self.0, short))[0] == 0 {
+        if perform_on(self, &Operation::Sleep(self.0, short))[0] == 0 {
             return Slept::LookAgain;
         }
         note(Note::Saw("slice over"));
@@ -208,12 +208,12 @@ impl EventCount for Count {
 
     #[track_caller]
     fn post(&self) {
-        perform(&Operation::Post(self.0, u32::MAX));
+        perform_on(self, &Operation::Post(self.0, u32::MAX));
     }
 
     #[track_caller]
     fn post_some(&self, wake: u32) {
-        perform(&Operation::Post(self.0, wake));
+        perform_on(self, &Operation::Post(self.0, wake));
     }
 }
 
@@ -279,7 +279,7 @@ pub struct SlotLock(usize);
 impl SlotLock {
     #[track_caller]
     fn update(&self, update: Update) -> u64 {
-        perform(&Operation::Word(self.0, update, None))[0]
+        perform_on(self, &Operation::Word(self.0, update, None))[0]
     }
 }
 
@@ -290,7 +290,7 @@ impl Lock for SlotLock {
 
     #[track_caller]
     fn try_lock(&self) -> bool {
-        perform(&Operation::TryLock(self.0))[0] == 1
+        perform_on(self, &Operation::TryLock(self.0))[0] == 1
     }
 
     #[track_caller]
@@ -305,7 +305,7 @@ impl Lock for SlotLock {
 
     #[track_caller]
     fn until_free(&self) {
-        perform(&Operation::UntilFree(self.0));
+        perform_on(self, &Operation::UntilFree(self.0));
     }
 
     #[track_caller]

@@ -19,16 +19,19 @@ pub(super) struct Partial {
 
 impl Search {
     pub(super) fn after(&self, state: &State, who: usize, way: usize, end: Partial) -> State {
-        let spurious = {
-            let doing = self.doing(state, who);
-            matches!(doing, Operation::Sleep(..) | Operation::Await(..)) && way == SPURIOUS
-        };
+        let spurious = self.is_spurious(state, who, way);
         State {
             memory: end.memory.into(),
             players: end.players.into(),
             spurious: state.spurious - u8::from(spurious),
             ..*state
         }
+    }
+
+    /// Whether this way is a sleep that ends for no reason.
+    pub(super) fn is_spurious(&self, state: &State, who: usize, way: usize) -> bool {
+        let doing = self.doing(state, who);
+        matches!(doing, Operation::Sleep(..) | Operation::Await(..)) && way == SPURIOUS
     }
 
     /// What an actor is about to do.
@@ -210,9 +213,9 @@ impl Search {
         if let Note::Changed(change) = note {
             let old = partial.replaced.take();
             if old != Some(change.old.raw()) {
+                let found = old.map_or(change.old, handfast_core::state::Word::from_raw);
                 return Err(format!(
-                    "S2: a change was wiped out: {:?} was taken for {:?}",
-                    old.map(handfast_core::state::Word::from_raw),
+                    "S2: a change was wiped out: {found:?} was taken for {:?}",
                     change.old
                 ));
             }
@@ -260,7 +263,8 @@ impl Search {
         let (mut running, mut enabled) = (0, 0);
         for (who, player) in state.players.iter().enumerate() {
             running |= u16::from(self.runs(*player)) << who;
-            enabled |= u16::from(!self.ways(state, who).is_empty()) << who;
+            let goes_on = |way: &usize| !self.is_spurious(state, who, *way);
+            enabled |= u16::from(self.ways(state, who).iter().any(goes_on)) << who;
         }
         Node { parent, by, running, enabled }
     }

@@ -4,8 +4,10 @@
 //! marked if it is not the newest one: that is how weak memory shows.
 
 use super::{Line, Place, What};
+use crate::mutant;
 use handfast_core::handle::SlotWord;
 use handfast_core::lease::LeaseWord;
+use handfast_core::protocol::doorbell::DoorbellWord;
 use handfast_core::state::Word;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -20,7 +22,10 @@ after its part; [p0] is the process that it belongs to. At the right: h0 is hand
 use (the generation), then what its state word holds after the step, or what the step read.
  SYNC      the issuer executes this IO itself      WAITERS  somebody sleeps, or is about to
  by p1     process 1 completes it                  (old)    memory gave an outdated value, as it
-                                                            may unless an ordering forbids it";
+ <==       the ordering of this step is weakened            may unless an ordering forbids it
+To sleep on h0 (or on the bell of p0), a thread takes a ticket of its event count first; a post makes all
+tickets old and wakes who sleeps; a sleep with an old ticket ends at once. Lines with * are said by
+the scenario, a callback or the simulated kernel. S7, L4, RC3 and so on: see model/src/races.rs.";
 
 /// The actors' names in the order in which they appear.
 fn actors(trace: &[Line]) -> Vec<(&'static str, u32)> {
@@ -42,14 +47,16 @@ pub fn table(trace: &[Line]) -> String {
         let _ = write!(text, "{:WIDTH$}", format!("{name} [p{process}]"));
     }
     text.push_str("state word\n");
-    let (mut words, mut own) = (BTreeMap::new(), Vec::new());
+    let (mut words, mut own, weakened) = (BTreeMap::new(), Vec::new(), mutant::weakened());
     for (index, line) in trace.iter().enumerate() {
         let who = actors.iter().position(|actor| *actor == (line.actor.name, line.actor.process));
         let column = who.unwrap_or_default() * WIDTH;
         let rest = actors.len() * WIDTH - column;
         let word = word(&line.what, &mut words);
-        let row =
-            format!("{:4}  {:column$}{:rest$}{word}", index + 1, "", says(&line.what, &mut own));
+        let said = says(&line.what, &mut own);
+        let weak = weakened.is_some() && line.what.site() == weakened;
+        let mark = if weak { "  <==" } else { "" };
+        let row = format!("{:4}  {:column$}{said:rest$}{word}{mark}", index + 1, "");
         text.push_str(row.trim_end());
         text.push('\n');
     }
@@ -102,12 +109,32 @@ fn number(word: usize, own: &mut Vec<usize>) -> usize {
     })
 }
 
+/// Whose part something is.
+#[must_use]
+pub fn of(place: Place) -> String {
+    match place {
+        Place::Other => "a buffer's or a frame's bytes, or an application's".to_owned(),
+        Place::Handle(_)
+        | Place::Slot(_)
+        | Place::Lease(_)
+        | Place::Lock(_)
+        | Place::Doorbell
+        | Place::Hints(_)
+        | Place::Leave(_) => {
+            format!("of{}", on(place))
+        }
+    }
+}
+
 fn on(place: Place) -> String {
     match place {
         Place::Handle(index) => format!(" h{index}"),
         Place::Slot(index) => format!(" bell p{index}"),
         Place::Lock(index) => format!(" lock p{index}"),
         Place::Lease(index) => format!(" lease {index}"),
+        Place::Doorbell => " doorbell".to_owned(),
+        Place::Hints(index) => format!(" hints p{index}"),
+        Place::Leave(index) => format!(" leave flag p{index}"),
         Place::Other => String::new(),
     }
 }
@@ -125,7 +152,7 @@ fn word(what: &What, newest: &mut BTreeMap<Place, u64>) -> String {
             shown(place, value)
         }
         What::Read(_, place, value) | What::Lost(_, place, value) => {
-            let now = newest.get(&place).copied();
+            let now = newest.get(&place).copied().filter(|_| place != Place::Other);
             let old = now.is_some_and(|now| now != value);
             format!("{}{}", shown(place, value), if old { " (old)" } else { "" })
         }
@@ -173,9 +200,17 @@ fn shown(place: Place, value: u64) -> String {
             Some(holding) => format!("lease {index} {holding:?}"),
             None => format!("lease {index} {value:#x}"),
         },
-        Place::Lock(_) | Place::Other => format!("{value:#x}"),
+        Place::Doorbell => {
+            let word = DoorbellWord::from_raw(value);
+            format!("doorbell {} sleep, {} are owed", word.sleepers(), word.owed())
+        }
+        Place::Hints(index) => format!("hints p{index} {value:#b}"),
+        Place::Lock(_) | Place::Leave(_) | Place::Other => format!("{value:#x}"),
     }
 }
+
+/// What somebody does whose last step was no sleep.
+const WAITS: &str = "waits for the other threads to end";
 
 /// Where each actor is at the end, for a failure in which nobody can go on.
 #[must_use]
@@ -191,7 +226,7 @@ pub fn ends(trace: &[Line]) -> String {
             What::Ended | What::Died => continue,
             What::Slept(place) => {
                 format!(
-                    "has slept{} since step {}, and nobody is left to wake it",
+                    "has slept on{} since step {}, and nobody is left to wake it",
                     on(*place),
                     index + 1
                 )
@@ -215,8 +250,9 @@ pub fn ends(trace: &[Line]) -> String {
             | What::Locked(..)
             | What::Unlocked(_)
             | What::Probed(..)
-            | What::Application(..)
-            | What::Note(_) => "waits for the other threads to end".to_owned(),
+            | What::Application(..) => WAITS.to_owned(),
+            What::Note(what) if what.contains("until") => (*what).to_owned(),
+            What::Note(_) => WAITS.to_owned(),
         };
         let _ = writeln!(text, "  {name} {state}");
     }

@@ -29,6 +29,12 @@ pub enum Place {
     Lease(u32),
     /// A slot's lock.
     Lock(u32),
+    /// The workers' doorbell.
+    Doorbell,
+    /// A slot's hints.
+    Hints(u32),
+    /// What tells a slot's worker or reaper to leave.
+    Leave(u32),
     /// Something that no scenario has named.
     Other,
 }

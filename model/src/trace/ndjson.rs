@@ -84,6 +84,9 @@ fn at(kind: &str, place: Place) -> Value {
         Place::Slot(index) => ("slot", index),
         Place::Lease(index) => ("lease", index),
         Place::Lock(index) => ("lock", index),
+        Place::Hints(index) => ("hints", index),
+        Place::Leave(index) => ("leave", index),
+        Place::Doorbell => ("doorbell", 0),
         Place::Other => return json!({ "kind": kind }),
     };
     with(json!({ "kind": kind }), key, json!(index))
@@ -97,7 +100,13 @@ fn with(mut object: Value, key: &str, value: Value) -> Value {
 fn word(kind: &str, site: Site, place: Place, value: u64) -> Value {
     let shown = match place {
         Place::Handle(_) => json!(format!("{:?}", Word::from_raw(value))),
-        Place::Slot(_) | Place::Lease(_) | Place::Lock(_) | Place::Other => json!(value),
+        Place::Slot(_)
+        | Place::Lease(_)
+        | Place::Lock(_)
+        | Place::Doorbell
+        | Place::Hints(_)
+        | Place::Leave(_)
+        | Place::Other => json!(value),
     };
     with(with(at(kind, place), "site", json!(site.name())), "word", shown)
 }

@@ -5,7 +5,7 @@
 
 use super::{Effects, World, io, raw_of, request, shared_outcome};
 use crate::runtime::{Lock, Runtime};
-use handfast_core::handle::HandleView;
+use handfast_core::handle::{HandleView, SlotWord};
 use handfast_core::ids::ProcessSlot;
 use handfast_core::platform::SlotLocks;
 use handfast_core::protocol::recover::Recovered;
@@ -51,6 +51,17 @@ impl<R: Runtime, C: Callbacks<R> + Send + 'static> World<R, C> {
     pub fn recover(&self, me: ProcessSlot, dead: ProcessSlot) {
         let recovered = self.context(me).recover(dead);
         assert_eq!(recovered, Recovered::Complete, "L10: the recovery did not finish");
+    }
+
+    /// Recovers a slot that nobody is in any more, if it has to be; it can be used again then.
+    ///
+    /// # Panics
+    /// If it cannot (L10).
+    pub fn clear_up(&self, me: ProcessSlot, gone: ProcessSlot) {
+        let left = self.context(me).recover(gone);
+        assert_ne!(left, Recovered::Unfinished, "L10: everybody is gone, so nothing is open");
+        let active = self.context(me).slot_word(gone).is_some_and(SlotWord::is_active);
+        assert!(!active && self.kernel.is_free(gone), "L10: the slot {gone:?} is lost");
     }
 
     /// A process id that belongs to the attachment which is there, or to a later one.

@@ -116,7 +116,8 @@ pub struct Words<R: Runtime> {
     data: Vec<[R::Field; 1]>,
     leases: Vec<R::Atomic64>,
     pub(super) hints: Vec<Vec<R::Atomic64>>,
-    doorbell: Option<Doorbell<R>>,
+    /// One, or none. Not moved, as what has a name in traces must not be.
+    doorbell: Vec<Doorbell<R>>,
 }
 
 impl<R: Runtime> Words<R> {
@@ -135,11 +136,16 @@ impl<R: Runtime> Words<R> {
                     (0..words).map(|_| R::Atomic64::new(0)).collect()
                 })
                 .collect(),
-            doorbell: size.workers.then(Doorbell::new),
+            doorbell: size.workers.then(Doorbell::new).into_iter().collect(),
         };
         witness::lay_out(&words.handles, Place::Handle);
         witness::lay_out(&words.slots, Place::Slot);
         witness::lay_out(&words.leases, Place::Lease);
+        witness::lay_out(&words.data, Place::Handle);
+        witness::lay_out(&words.doorbell, |_| Place::Doorbell);
+        for (slot, hints) in (0..).zip(&words.hints) {
+            witness::lay_out(hints, |_| Place::Hints(slot));
+        }
         words
     }
 }
@@ -192,7 +198,7 @@ impl<R: Runtime> Shared<R> for Words<R> {
     }
 
     fn doorbell(&self) -> Option<&Doorbell<R>> {
-        self.doorbell.as_ref()
+        self.doorbell.first()
     }
 
     fn has_ring(&self, slot: ProcessSlot) -> bool {
