@@ -12,6 +12,7 @@ use handfast_model::pins::BLESS;
 use handfast_model::report::{self, Then};
 use handfast_model::scenario::{self, Entry, Level, Reach};
 use handfast_model::sweep::{self, Row, Verdict};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -103,6 +104,10 @@ fn mistake_name(name: &str) -> Result<String, String> {
 }
 
 fn main() -> ExitCode {
+    if std::env::var_os(report::REPORT).is_some() {
+        // Started by a program that has set a time limit: nobody would end it if that one is ended.
+        let _without_it = set_parent_process_death_signal(Some(Signal::KILL));
+    }
     report::install(Then::Exit);
     if let Err(what) = mutant::checked() {
         eprintln!("{what}");

@@ -124,6 +124,22 @@ fn every_mistake_has_the_result_of_its_present_patch_and_every_site_has_one() {
     assert_eq!(weakened, mutants, "each ordering that can be weakened, and no other");
 }
 
+/// Caught by something else is not caught: it may be noticed by accident.
+#[test]
+fn what_a_mistake_was_noticed_by_is_what_it_breaks() {
+    let found: Vec<Found> = results::read(results::MISTAKES).expect("readable results");
+    for mistake in mistakes() {
+        let name = &mistake.name;
+        let Some(found) = found.iter().find(|found| found.mistake == *name) else { continue };
+        let (id, _) = found.message.split_once(':').unwrap_or_default();
+        if races::named(id).is_some() {
+            assert!(mistake.breaks.iter().any(|it| it == id), "{name} breaks {id}: add it");
+        } else if id == "deadlock" || id == "liveness" {
+            assert!(mistake.breaks.iter().any(|it| it.starts_with('L')), "{name} breaks no L");
+        }
+    }
+}
+
 /// The names under which the runs of the plans are pinned.
 fn planned() -> BTreeSet<String> {
     let of = |entry: &scenario::Entry| {

@@ -35,7 +35,7 @@ pub enum Failed {
     #[error(transparent)]
     Patch(#[from] mistake::Error),
     /// The copy.
-    #[error("{} cannot be copied ({source}): free some space or make the target writable", path.display())]
+    #[error("{} cannot be read or written ({source}): free some space or make the target writable", path.display())]
     Io {
         /// What was read or written.
         path: PathBuf,
