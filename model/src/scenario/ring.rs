@@ -184,7 +184,7 @@ impl Scenario for BothWait {
     const COVERS: &'static [&'static str] =
         &["RC14", "RC15", "RC17", "RC18", "S1", "S2", "S7", "S8", "S14", "L2", "L4", "L7"];
     const REACHED: &'static [&'static str] = &["slept", "sleeps in the ring"];
-    const PLAN: Plan = Plan::NONE.loom([Some(1), Some(2)]).search(Reach::ALIVE);
+    const PLAN: Plan = Plan::NONE.loom([Some(1), Some(1)]).search(Reach::ALIVE);
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {

@@ -185,7 +185,7 @@ impl Scenario for AskedToLeave {
     const NAME: &'static str = "worker_asked_to_leave";
     const COVERS: &'static [&'static str] = &["RC34", "RC37", "S1", "S18", "L2", "L5", "L7"];
     const REACHED: &'static [&'static str] = &["slept", "executed"];
-    const PLAN: Plan = Plan::NONE.loom([Some(1), Some(2)]).search(Reach::ALIVE);
+    const PLAN: Plan = Plan::NONE.loom([Some(1), Some(1)]).search(Reach::ALIVE);
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {
