@@ -6,7 +6,8 @@
 use handfast_core::platform::{Atomic64 as _, EventCount as _, Field as _};
 use handfast_core::site::Site;
 use handfast_model::explore;
-use handfast_model::runtime::loom::{Atomic, Count, Payload};
+use handfast_model::runtime::SharedWord as _;
+use handfast_model::runtime::loom::{Atomic, Count, Payload, Word};
 use handfast_model::scenario;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -146,4 +147,20 @@ fn a_write_after_a_read_is_seen_by_an_earlier_reader() {
         assert!(writer.join().is_ok());
     });
     assert_eq!(SEEN.load(Outside::Relaxed), 0b11, "only one of the two orders was tried");
+}
+
+/// The words of an application: a store that races with an update is not lost to who knows of both. loom's
+/// own stores fail this, so that a right callback would be called wrong.
+#[test]
+fn a_store_beside_an_update_is_not_lost() {
+    explore::every_execution(|| {
+        let word = Arc::new(Word::new(0));
+        let updater = loom::thread::spawn({
+            let word = word.clone();
+            move || word.fetch_add(0, Outside::AcqRel)
+        });
+        word.store(1, Outside::Release);
+        assert!(updater.join().is_ok());
+        assert_eq!(word.load(Outside::Acquire), 1, "nobody has written anything else");
+    });
 }
