@@ -172,6 +172,8 @@ pub struct Slot<P: Platform> {
     pub(crate) bell: P::EventCount,
     /// Process id, for people and for prompt notice of a death.
     pub(crate) pid: P::Field,
+    /// Not zero: tasks of the process wait for its IOs, so that completers post the bell.
+    pub(crate) notice: P::Atomic64,
 }
 
 impl<P: Platform> Slot<P> {
@@ -182,6 +184,7 @@ impl<P: Platform> Slot<P> {
             word: P::Atomic64::new(SlotWord::NEW.raw()),
             bell: P::EventCount::new(),
             pid: P::Field::new(0),
+            notice: P::Atomic64::new(0),
         }
     }
 

@@ -80,6 +80,12 @@ pub trait EventCount: Send + Sync {
     /// Sleeps while the count is still `ticket`, at most `slice_ns` nanoseconds. The comparison
     /// and the falling asleep are one step against [`Self::post`].
     fn sleep(&self, ticket: u32, slice_ns: u64) -> Slept;
+    /// How many can be slept on at once.
+    const MOST: usize;
+    /// Sleeps while each count is still its ticket, at most `slice_ns` nanoseconds; a post of any ends it. For
+    /// each of them the comparison and the falling asleep are one step against [`Self::post`]. There are
+    /// [`Self::MOST`] at most.
+    fn sleep_any(counts: &[(&Self, u32)], slice_ns: u64) -> Slept;
     /// Goes up by one ([`Site::CountPost`]) and wakes everybody who sleeps on it.
     fn post(&self);
     /// Goes up by one ([`Site::CountPost`]) and wakes at least `wake` of those who sleep on it, or all if

@@ -114,8 +114,9 @@ sites! {
     /// very word, to which only WAITERS can have been added since.
     TakeOver: Update Relaxed, partner "none";
     /// COMPLETED_IO → COMPLETED_SHARED, the completer's last access to the handle but the post
-    /// (S5). Publishes the packed result and all that the shared callbacks did (S7).
-    Publish: Update Release, partner "WaitLook, CheckLook, ScanLook";
+    /// (S5). Publishes the packed result and all that the shared callbacks did (S7). Acquires whether the
+    /// waiter that it sees wants the slot's bell posted.
+    Publish: Update AcqRel, partner "WaitLook, CheckLook, ScanLook; AddWaiter";
     /// SUBMITTED → COMPLETED_SHARED in one step, in place. Publishes the same as Publish.
     FinishInPlace: Update Release, partner "WaitLook, CheckLook, ScanLook";
     /// COMPLETED_SHARED → COMPLETED_LOCAL. A plain store would end Publish's release sequence;
@@ -128,9 +129,16 @@ sites! {
     /// A recoverer's reclaim for a dead issuer. Relaxed: a read-modify-write that continues the
     /// release sequence of Publish; it has nothing of its own to publish.
     Bury: Update Relaxed, partner "none";
-    /// A waiter announces itself. Relaxed: Publish sees the bit on the same word or the waiter's
-    /// exchange fails; the data is acquired by the look after the sleep.
-    AddWaiter: Update Relaxed, partner "none";
+    /// A waiter announces itself: Publish sees the bit on the same word or the waiter's exchange fails; the
+    /// data is acquired by the look after the sleep. Publishes NoticeSet, where it is a task's.
+    AddWaiter: Update Release, partner "Publish";
+    /// Tasks wait for the slot's IOs. Relaxed: published by the AddWaiter after it.
+    NoticeSet: Store Relaxed, partner "none";
+    /// A newcomer's slot, for which no task waits. Relaxed: an old value costs a post.
+    NoticeReset: Store Relaxed, partner "none";
+    /// A completer that saw WAITERS looks whether to post the slot's bell. Relaxed: Publish has acquired what
+    /// AddWaiter published.
+    NoticeLook: Load Relaxed, partner "none";
     /// A waiter looks. Acquires the effects of the IO when it is over or recycled (S7).
     WaitLook: Load Acquire, partner "Publish, FinishInPlace, Localise, Reclaim, Retire, HandOut";
     /// check_done looks. Acquires the same as WaitLook.

@@ -8,7 +8,8 @@
 //! | reaper | the reaper does | sets WANT, sleeps on its IO | (it is one thread) |
 //!
 //! At most one thread sleeps in the ring, so that one completion wakes one thread; whoever wants it, too, has
-//! said what for (WAITERS) before it sets WANT. Who leaves with WANT set has a duty: the issuer posts the
+//! said what for (WAITERS) before it sets WANT. An issuer that finds it free needs neither: it will see the
+//! end of its IO itself. Who leaves with WANT set has a duty: the issuer posts the
 //! bell, the reaper clears WANT and looks again. Every entry is a read-modify-write, also of a WANT that is
 //! set already: it is what the leaver's look is ordered by.
 //!
@@ -96,6 +97,8 @@ pub const fn room(entries: u32, in_flight: u32) -> u32 {
 pub enum Action {
     /// Complete what is in the ring, report [`Observation::Drained`].
     Drain,
+    /// Take the lead if it is free, report [`Observation::Taken`].
+    Take,
     /// Enter as the issuer, report [`Observation::Entered`].
     Enter,
     /// Read the IO's word, report [`Observation::Looked`].
@@ -108,7 +111,8 @@ pub enum Action {
     PostBell,
     /// Finished.
     Return {
-        /// Whether to look at the IO again; if not, the leader will post its event count.
+        /// Whether to look at the IO again. If not, somebody else leads: who has been announced will be
+        /// posted, who has not must be before it comes again.
         look_again: bool,
     },
 }
@@ -121,6 +125,8 @@ pub enum Observation {
         /// Whether there was anything.
         any: bool,
     },
+    /// Whether the lead was free.
+    Taken(bool),
     /// The lead is taken or wanted.
     Entered(Entered),
     /// Whether the IO is still SUBMITTED.
@@ -150,12 +156,14 @@ enum Stage {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Turn {
     stage: Stage,
+    announced: bool,
 }
 
 impl Turn {
-    /// A turn, and what it begins with.
-    pub const fn start() -> (Self, Action) {
-        (Self { stage: Stage::Outside }, Action::Drain)
+    /// A turn, and what it begins with. Only who is `announced` as a waiter of its IO may want something of
+    /// another leader, who looks for waiters.
+    pub const fn start(announced: bool) -> (Self, Action) {
+        (Self { stage: Stage::Outside, announced }, Action::Drain)
     }
 
     /// The next action.
@@ -163,12 +171,15 @@ impl Turn {
         match saw {
             Observation::Drained { any } => match self.stage {
                 Stage::Outside if any => Action::Return { look_again: true },
-                Stage::Outside => Action::Enter,
+                Stage::Outside if self.announced => Action::Enter,
+                Stage::Outside => Action::Take,
                 Stage::Leading => Action::Look,
                 Stage::Over => Action::Leave,
             },
-            Observation::Entered(Entered::Wanted) => Action::Return { look_again: false },
-            Observation::Entered(Entered::Taken) => {
+            Observation::Taken(false) | Observation::Entered(Entered::Wanted) => {
+                Action::Return { look_again: false }
+            }
+            Observation::Taken(true) | Observation::Entered(Entered::Taken) => {
                 self.stage = Stage::Leading;
                 Action::Drain
             }
@@ -204,7 +215,7 @@ mod tests {
 
     #[test]
     fn l4_a_new_leader_drains_and_looks_before_it_sleeps() {
-        let (mut turn, first) = Turn::start();
+        let (mut turn, first) = Turn::start(true);
         assert_eq!(first, Action::Drain);
         assert_eq!(turn.next(Observation::Drained { any: false }), Action::Enter);
         assert_eq!(turn.next(Observation::Entered(Entered::Taken)), Action::Drain);
@@ -218,13 +229,22 @@ mod tests {
 
     #[test]
     fn l4_an_issuer_sleeps_on_its_io_only_if_somebody_else_leads() {
-        let (mut turn, _) = Turn::start();
+        let (mut turn, _) = Turn::start(true);
         let _ = turn.next(Observation::Drained { any: false });
         let wanted = turn.next(Observation::Entered(Entered::Wanted));
         assert_eq!(wanted, Action::Return { look_again: false });
-        let (mut turn, _) = Turn::start();
+        let (mut turn, _) = Turn::start(true);
         let drained = turn.next(Observation::Drained { any: true });
         assert_eq!(drained, Action::Return { look_again: true });
+    }
+
+    #[test]
+    fn an_issuer_that_finds_the_lead_free_needs_no_announcement() {
+        let (mut turn, _) = Turn::start(false);
+        assert_eq!(turn.next(Observation::Drained { any: false }), Action::Take);
+        assert_eq!(turn.clone().next(Observation::Taken(true)), Action::Drain);
+        let elsewhere = turn.next(Observation::Taken(false));
+        assert_eq!(elsewhere, Action::Return { look_again: false });
     }
 
     #[test]

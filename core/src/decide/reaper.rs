@@ -6,6 +6,7 @@
 //! | finds one | enters; leads, or leaves it to the issuer, who posts the bell when it leaves |
 //! | leads | drains, looks again, sleeps in the ring, drains, looks again |
 //! | gives up and more is wanted | looks again: the issuer waits for an IO by now |
+//! | is woken, or has drained | wakes the tasks of its process whose IO is over; while some wait, it sleeps in slices and probes |
 //!
 //! The ticket of the bell is taken before every look, so that who sets WAITERS and then posts is either seen
 //! or ends the sleep. Whether the reaper is to leave is asked after the ticket, for the same reason: who asks
@@ -15,6 +16,7 @@
 
 use super::lead::Entered;
 use crate::ids::HandleId;
+use crate::platform::Slept;
 use crate::state::{State, Word};
 use core::ops::Range;
 
@@ -26,6 +28,8 @@ pub enum Action {
     TakeTicket,
     /// Is it to leave? Report [`Observation::Leave`].
     AskLeave,
+    /// Wake the tasks whose IO is over, report [`Observation::Woken`].
+    Wake,
     /// Read the word of a handle of the slot, report [`Observation::Word`].
     Look(HandleId),
     /// Enter as the reaper, report [`Observation::Entered`].
@@ -36,8 +40,13 @@ pub enum Action {
     SleepInRing,
     /// Leave, unless more is wanted: then clear that. Report [`Observation::GivenUp`].
     GiveUp,
-    /// Sleep on the bell with the ticket, report [`Observation::Slept`].
-    SleepOnBell,
+    /// Sleep on the bell with the ticket, for one slice if `tasks` wait, report [`Observation::Slept`].
+    SleepOnBell {
+        /// Whether some do.
+        tasks: bool,
+    },
+    /// A slice is over while tasks wait: look for deaths on their behalf, report [`Observation::Probed`].
+    Probe,
     /// Finished.
     Return,
 }
@@ -49,14 +58,21 @@ pub enum Observation {
     Ticket,
     /// Whether it is asked to leave.
     Leave(bool),
+    /// The tasks whose IO is over are awake.
+    Woken {
+        /// Whether others still wait.
+        left: bool,
+    },
     /// The word; `None` if there is no such handle.
     Word(Option<Word>),
     /// The lead is taken or wanted.
     Entered(Entered),
     /// The ring was empty.
     Drained,
-    /// The sleep has ended, for whatever reason.
-    Slept,
+    /// The sleep has ended.
+    Slept(Slept),
+    /// The probes were made.
+    Probed,
     /// Whether the lead is free now.
     GivenUp(bool),
 }
@@ -73,6 +89,8 @@ pub struct Reaper {
     own: Range<u32>,
     at: u32,
     leading: bool,
+    leaving: bool,
+    tasks: bool,
 }
 
 impl Reaper {
@@ -80,18 +98,24 @@ impl Reaper {
     #[must_use]
     pub const fn new(own: Range<u32>) -> Self {
         let at = own.start;
-        Self { own, at, leading: false }
+        Self { own, at, leading: false, leaving: false, tasks: false }
     }
 
     /// The next action.
     pub fn next(&mut self, saw: Observation) -> Action {
         match saw {
             Observation::Ticket => Action::AskLeave,
-            Observation::Leave(true) => Action::Return,
-            Observation::Leave(false) | Observation::Drained | Observation::GivenUp(false) => {
-                self.at = self.own.start;
-                self.look()
+            Observation::Leave(leaving) => {
+                self.leaving = leaving;
+                Action::Wake
             }
+            Observation::Drained => Action::Wake,
+            Observation::Woken { .. } if self.leaving => Action::Return,
+            Observation::Woken { left } => {
+                self.tasks = left;
+                self.from_the_start()
+            }
+            Observation::GivenUp(false) => self.from_the_start(),
             Observation::Word(word) if word.is_some_and(is_awaited) => {
                 if self.leading {
                     Action::SleepInRing
@@ -107,14 +131,20 @@ impl Reaper {
                 self.leading = true;
                 Action::Drain
             }
-            Observation::Entered(Entered::Wanted) => Action::SleepOnBell,
-            Observation::Slept if self.leading => Action::Drain,
-            Observation::Slept => Action::TakeTicket,
+            Observation::Entered(Entered::Wanted) => Action::SleepOnBell { tasks: self.tasks },
+            Observation::Slept(_) if self.leading => Action::Drain,
+            Observation::Slept(Slept::SliceOver) if self.tasks => Action::Probe,
+            Observation::Slept(_) | Observation::Probed => Action::TakeTicket,
             Observation::GivenUp(true) => {
                 self.leading = false;
                 Action::TakeTicket
             }
         }
+    }
+
+    const fn from_the_start(&mut self) -> Action {
+        self.at = self.own.start;
+        self.look()
     }
 
     const fn look(&self) -> Action {
@@ -123,7 +153,7 @@ impl Reaper {
         } else if self.leading {
             Action::GiveUp
         } else {
-            Action::SleepOnBell
+            Action::SleepOnBell { tasks: self.tasks }
         }
     }
 }
@@ -133,6 +163,8 @@ mod tests {
     use super::*;
     use crate::ids::ProcessSlot;
     use crate::state::{Event, Role, compose, step};
+
+    const SLICE_OVER: Observation = Observation::Slept(Slept::SliceOver);
 
     fn submitted() -> Word {
         let me = Role::Issuer(ProcessSlot::new(0).unwrap());
@@ -148,7 +180,8 @@ mod tests {
     fn reaper_that_enters() -> Reaper {
         let mut reaper = Reaper::new(4..6);
         assert_eq!(reaper.next(Observation::Ticket), Action::AskLeave);
-        assert_eq!(reaper.next(Observation::Leave(false)), Action::Look(HandleId(4)));
+        assert_eq!(reaper.next(Observation::Leave(false)), Action::Wake);
+        assert_eq!(reaper.next(Observation::Woken { left: false }), Action::Look(HandleId(4)));
         let next = reaper.next(Observation::Word(Some(submitted())));
         assert_eq!(next, Action::Look(HandleId(5)), "nobody waits for this one");
         assert_eq!(reaper.next(Observation::Word(Some(awaited()))), Action::Enter);
@@ -159,18 +192,41 @@ mod tests {
     fn l2_it_sleeps_on_the_bell_while_nobody_asks() {
         let mut reaper = Reaper::new(0..1);
         assert_eq!(reaper.next(Observation::Ticket), Action::AskLeave);
-        assert_eq!(reaper.next(Observation::Leave(false)), Action::Look(HandleId(0)));
-        assert_eq!(reaper.next(Observation::Word(Some(submitted()))), Action::SleepOnBell);
-        assert_eq!(reaper.next(Observation::Slept), Action::TakeTicket);
+        assert_eq!(reaper.next(Observation::Leave(false)), Action::Wake);
+        assert_eq!(reaper.next(Observation::Woken { left: false }), Action::Look(HandleId(0)));
+        let next = reaper.next(Observation::Word(Some(submitted())));
+        assert_eq!(next, Action::SleepOnBell { tasks: false });
+        assert_eq!(reaper.next(SLICE_OVER), Action::TakeTicket);
+    }
+
+    #[test]
+    fn l9_it_probes_after_a_slice_while_tasks_wait() {
+        let mut reaper = Reaper::new(0..0);
+        let _ = reaper.next(Observation::Ticket);
+        assert_eq!(reaper.next(Observation::Leave(false)), Action::Wake);
+        let next = reaper.next(Observation::Woken { left: true });
+        assert_eq!(next, Action::SleepOnBell { tasks: true });
+        assert_eq!(reaper.clone().next(Observation::Slept(Slept::LookAgain)), Action::TakeTicket);
+        assert_eq!(reaper.next(SLICE_OVER), Action::Probe);
+        assert_eq!(reaper.next(Observation::Probed), Action::TakeTicket);
+    }
+
+    #[test]
+    fn l7_it_wakes_tasks_once_more_before_it_leaves() {
+        let mut reaper = Reaper::new(0..1);
+        let _ = reaper.next(Observation::Ticket);
+        assert_eq!(reaper.next(Observation::Leave(true)), Action::Wake);
+        assert_eq!(reaper.next(Observation::Woken { left: true }), Action::Return);
     }
 
     #[test]
     fn l4_it_drains_and_looks_again_before_it_sleeps_in_the_ring() {
         let mut reaper = reaper_that_enters();
         assert_eq!(reaper.next(Observation::Entered(Entered::Taken)), Action::Drain);
-        assert_eq!(reaper.next(Observation::Drained), Action::Look(HandleId(4)));
+        assert_eq!(reaper.next(Observation::Drained), Action::Wake);
+        assert_eq!(reaper.next(Observation::Woken { left: false }), Action::Look(HandleId(4)));
         assert_eq!(reaper.next(Observation::Word(Some(awaited()))), Action::SleepInRing);
-        assert_eq!(reaper.next(Observation::Slept), Action::Drain);
+        assert_eq!(reaper.next(SLICE_OVER), Action::Drain);
     }
 
     #[test]
@@ -178,6 +234,7 @@ mod tests {
         let mut reaper = reaper_that_enters();
         let _ = reaper.next(Observation::Entered(Entered::Taken));
         let _ = reaper.next(Observation::Drained);
+        let _ = reaper.next(Observation::Woken { left: false });
         assert_eq!(reaper.next(Observation::Word(None)), Action::Look(HandleId(5)));
         assert_eq!(reaper.next(Observation::Word(Some(Word::NEW))), Action::GiveUp);
         assert_eq!(reaper.next(Observation::GivenUp(false)), Action::Look(HandleId(4)));
@@ -189,7 +246,8 @@ mod tests {
     #[test]
     fn l4_it_leaves_the_ring_to_an_issuer_that_leads() {
         let mut reaper = reaper_that_enters();
-        assert_eq!(reaper.next(Observation::Entered(Entered::Wanted)), Action::SleepOnBell);
+        let next = reaper.next(Observation::Entered(Entered::Wanted));
+        assert_eq!(next, Action::SleepOnBell { tasks: false });
     }
 
     #[test]

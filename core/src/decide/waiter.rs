@@ -88,6 +88,9 @@ pub enum Action {
     /// The IO is the caller's own and STAGED: submit what is staged, report
     /// [`Observation::Submitted`].
     SubmitStaged,
+    /// SUBMITTED into the caller's own ring: drain it, and if nobody leads, sleep in it for one slice.
+    /// Report [`Observation::Led`].
+    Lead(Word),
     /// Take the ticket of the handle's event count, report [`Observation::Ticket`].
     TakeTicket,
     /// Set WAITERS by compare-exchange on this word, report [`Observation::Announced`].
@@ -110,6 +113,11 @@ pub enum Observation {
     Word(Word),
     /// Staged IO was submitted.
     Submitted,
+    /// The ring was drained or slept in (look again), or somebody else leads.
+    Led {
+        /// Whether to look again.
+        look_again: bool,
+    },
     /// The ticket is taken.
     Ticket,
     /// WAITERS is set, or the word had changed.
@@ -142,18 +150,25 @@ enum Stage {
 pub struct Waiter {
     generation: Generation,
     own: bool,
+    leads: bool,
     stage: Stage,
     stale: u8,
     seen: Word,
 }
 
 impl Waiter {
-    /// A wait for `generation`; `own` if the caller owns the handle. The first action is
-    /// [`Action::Read`].
+    /// A wait for `generation`; `own` if the caller owns the handle, `leads` if it may sleep in the
+    /// ring that the IO completes through. The first action is [`Action::Read`].
     #[inline(always)]
     #[must_use]
-    pub const fn start(generation: Generation, own: bool) -> Self {
-        Self { generation, own, stage: Stage::Looking, stale: 0, seen: Word::NEW }
+    pub const fn start(generation: Generation, own: bool, leads: bool) -> Self {
+        Self { generation, own, leads, stage: Stage::Looking, stale: 0, seen: Word::NEW }
+    }
+
+    /// The generation that is waited for.
+    #[must_use]
+    pub const fn generation(&self) -> Generation {
+        self.generation
     }
 
     /// The next action.
@@ -167,6 +182,8 @@ impl Waiter {
                 self.stage = Stage::Ticketed;
                 Action::Read
             }
+            Observation::Led { look_again: true } => self.restart(),
+            Observation::Led { look_again: false } => Action::TakeTicket,
             Observation::Announced(true) => Action::Drive(self.seen),
             Observation::Announced(false) => Action::Read,
             Observation::Driven { look_again: true } => self.restart(),
@@ -221,11 +238,17 @@ impl Waiter {
         }
         match self.stage {
             Stage::LastLook => Action::Return(Verdict::TimedOut),
+            Stage::Looking if self.leads && in_a_ring(word) => Action::Lead(word),
             Stage::Looking => Action::TakeTicket,
             Stage::Ticketed if word.has_waiters() => Action::Drive(word),
             Stage::Ticketed => Action::Announce(word),
         }
     }
+}
+
+/// Whether, where its owner has a ring, its completion comes through that.
+const fn in_a_ring(word: Word) -> bool {
+    matches!(word.state(), State::Submitted) && !word.is_sync()
 }
 
 #[cfg(test)]
@@ -242,7 +265,7 @@ mod tests {
 
     #[test]
     fn rc7_the_word_is_read_again_between_ticket_and_sleep() {
-        let mut waiter = Waiter::start(Generation::FIRST, false);
+        let mut waiter = Waiter::start(Generation::FIRST, false, false);
         assert_eq!(waiter.next(Observation::Word(submitted())), Action::TakeTicket);
         assert_eq!(waiter.next(Observation::Ticket), Action::Read);
         assert_eq!(waiter.next(Observation::Word(submitted())), Action::Announce(submitted()));
@@ -252,7 +275,7 @@ mod tests {
 
     #[test]
     fn l9_a_wait_that_times_out_probes_before_its_last_look() {
-        let mut waiter = Waiter::start(Generation::FIRST, false);
+        let mut waiter = Waiter::start(Generation::FIRST, false, false);
         let _ = waiter.next(Observation::Word(submitted()));
         let over = Observation::Slept { how: Slept::SliceOver, deadline_passed: true };
         assert_eq!(waiter.next(over), Action::Probe(submitted()));
@@ -263,7 +286,7 @@ mod tests {
 
     #[test]
     fn s11_a_reference_to_no_io_is_refused_after_a_few_reads() {
-        let mut waiter = Waiter::start(Generation::new(5).unwrap(), false);
+        let mut waiter = Waiter::start(Generation::new(5).unwrap(), false, false);
         for _ in 1..STALE_READS {
             assert_eq!(waiter.next(Observation::Word(Word::NEW)), Action::Read);
         }

@@ -136,6 +136,7 @@ impl<'a, E: Embed> Context<'a, E> {
                 },
                 Action::Post => {
                     job.at.handle.count.post();
+                    self.notify_tasks(job.at.id);
                     Observation::Posted
                 }
                 Action::Return { won } => return won,

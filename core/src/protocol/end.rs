@@ -202,6 +202,7 @@ impl<E: Embed> Context<'_, E> {
         let Some(slot) = self.shared.slot(self.me) else { return Ok(None) };
         let active = SlotWord::from_raw(slot.word.newest(Site::SlotUnderLock)).activated();
         slot.pid.set(u64::from(pid));
+        slot.notice.store(Site::NoticeReset, 0);
         slot.word.store(Site::SlotActivate, active.raw());
         Ok(Some(Attached { epoch: active.epoch(), generations }))
     }

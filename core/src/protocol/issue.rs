@@ -6,6 +6,7 @@
 
 use super::complete::Seen;
 use super::wait::Waited;
+use super::wait_any::First;
 use super::words::{At, Move};
 use super::{Callbacks, Context, Embed, Error, Shared, Submit};
 use crate::decide::book::{Acquire, Book, MAX_STAGED, Place as In};
@@ -513,6 +514,28 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
             let any = self.book.staged() > 0;
             self.submit_staged()?;
             self.refuse_endless(reference)?;
+            Ok(any)
+        })
+    }
+
+    /// Waits for whichever of several IOs of the pool is over first; submits what is staged before it sleeps
+    /// (L3). `None` if the clock passes `deadline_ns` first.
+    ///
+    /// # Errors
+    /// As [`Context::wait_any`].
+    pub fn wait_any(
+        &mut self,
+        references: &[WaitRef],
+        deadline_ns: Option<u64>,
+    ) -> Result<First, Error> {
+        let context = self.context;
+        let endless =
+            |issuer: &Self| references.iter().try_for_each(|&of| issuer.refuse_endless(of));
+        endless(self)?;
+        context.wait_any_with(references, deadline_ns, || {
+            let any = self.book.staged() > 0;
+            self.submit_staged()?;
+            endless(self)?;
             Ok(any)
         })
     }

@@ -8,8 +8,8 @@
 //! | the issuer, if its Submit saw WAITERS | drains, posts its own bell |
 //! | a recoverer, slot lock held | [`drain`]s the dead one's ring |
 //!
-//! An entry is copied, completed up to Publish, and then given back, one at a time, with the reap lock held (S8,
-//! S1); nobody holds it in the kernel (R23). A drainer that dies in between leaves an entry whose IO is
+//! An entry is copied, completed up to Publish, and then given back, one after the other, with the reap lock held
+//! (S8, S1); nobody holds it in the kernel (R23). A drainer that dies in between leaves an entry whose IO is
 //! over: the next one drops it. The lock also orders every look at a word after a drain.
 //!
 //! Invariants: S1, S8, L2, L4. Checked by: the model's lead scenarios. Not checked: a kernel that loses
@@ -33,29 +33,34 @@ pub struct Entry {
     pub raw: RawResult,
 }
 
+/// The completion queue of a ring. Whoever has it holds the ring's reap lock.
+pub trait Queue {
+    /// A copy of the oldest completion, if there is one.
+    fn head(&mut self) -> Option<Entry>;
+    /// Gives the oldest completion's entry back to the kernel.
+    fn advance(&mut self);
+    /// Told of a completion whose IO was not under way: it counts them.
+    fn dropped(&mut self, entry: Entry);
+}
+
 /// A ring of the embedding's: submissions go in, completions come out.
 pub trait Ring: Sync {
-    /// Takes the reap lock, which is private to the process. It orders memory.
-    fn lock(&self);
-    /// Gives it back.
-    fn unlock(&self);
-    /// A copy of the oldest completion, if there is one; the reap lock is held.
-    fn head(&self) -> Option<Entry>;
-    /// Gives the oldest completion's entry back to the kernel; the reap lock is held.
-    fn advance(&self);
+    /// Calls `reaping` with the completion queue and the reap lock, which is private to the process. It
+    /// orders memory.
+    fn reap(&self, reaping: &mut dyn FnMut(&mut dyn Queue));
     /// Submits what is pending and, if there is no completion, sleeps until there is one, until it is
     /// roused, or for `slice_ns` nanoseconds. One thread at a time.
     fn sleep(&self, slice_ns: u64) -> Slept;
     /// Makes the sleep that is under way, or the next one, return.
     fn rouse(&self);
-    /// Told of a completion whose IO was not under way: it counts them.
-    fn dropped(&self, entry: Entry);
 }
 
 /// A ring with its lead, whatever their types. [`LedRing`] is one.
 pub trait Lead: Sync {
     /// The ring.
     fn ring(&self) -> &dyn Ring;
+    /// Takes the lead if nobody has it; whether it did.
+    fn take(&self, me: Leader) -> bool;
     /// Takes the lead, or tells who has it that more is wanted.
     fn enter(&self, me: Leader) -> Entered;
     /// The issuer leaves; whether more was wanted.
@@ -86,6 +91,11 @@ impl<P: Platform, R: Ring> LedRing<P, R> {
 impl<P: Platform, R: Ring> Lead for LedRing<P, R> {
     fn ring(&self) -> &dyn Ring {
         &self.ring
+    }
+
+    fn take(&self, me: Leader) -> bool {
+        let (free, led) = (LeadWord::FREE.raw(), LeadWord::led_by(me).raw());
+        self.word.compare_exchange(Site::LeadTake, free, led).is_ok()
     }
 
     /// A failed exchange is another's progress.
@@ -119,36 +129,26 @@ impl<P: Platform, R: Ring> Lead for LedRing<P, R> {
     }
 }
 
-/// The reap lock, held.
-struct Reaping<'r>(&'r dyn Ring);
-
-impl Drop for Reaping<'_> {
-    fn drop(&mut self) {
-        self.0.unlock();
-    }
-}
-
 /// Completes everything that is in a ring; whether there was anything. Ends because every entry is one of
 /// finitely many IOs in flight, unless the issuer goes on submitting: then it is work that has to be done.
 pub fn drain(ring: &dyn Ring, deliver: Deliver<'_>) -> bool {
     let mut any = false;
-    while drain_one(ring, deliver) {
-        any = true;
-    }
+    ring.reap(&mut |queue| {
+        while drain_one(queue, deliver) {
+            any = true;
+        }
+    });
     any
 }
 
-fn drain_one(ring: &dyn Ring, deliver: Deliver<'_>) -> bool {
-    ring.lock();
-    let reaping = Reaping(ring);
-    let Some(entry) = ring.head() else { return false };
+fn drain_one(queue: &mut dyn Queue, deliver: Deliver<'_>) -> bool {
+    let Some(entry) = queue.head() else { return false };
     if let Some((id, generation)) = entry.io
         && !deliver(id, generation, entry.raw)
     {
-        ring.dropped(entry);
+        queue.dropped(entry);
     }
-    ring.advance();
-    drop(reaping);
+    queue.advance();
     true
 }
 
@@ -175,19 +175,21 @@ impl<E: Embed> Context<'_, E> {
         }
     }
 
-    /// An issuer's turn before it sleeps on an own IO; whether to look again instead.
+    /// An issuer's turn before it sleeps on an own IO; whether to look again instead. `announced`: WAITERS
+    /// is set for it.
     pub(super) fn turn(
         &self,
         lead: &dyn Lead,
-        (at, word): (At<'_, E::P>, Word),
+        (at, word, announced): (At<'_, E::P>, Word, bool),
         slice_ns: u64,
     ) -> bool {
-        let (mut machine, mut action) = Turn::start();
+        let (mut machine, mut action) = Turn::start(announced);
         let mark = E::P::mark();
         loop {
             E::P::settled(mark, &(&machine, action, at.id, word));
             let saw = match action {
                 Action::Drain => Observation::Drained { any: self.drain_own(lead) },
+                Action::Take => Observation::Taken(lead.take(Leader::Issuer)),
                 Action::Enter => Observation::Entered(lead.enter(Leader::Issuer)),
                 Action::Look => {
                     let now = at.load(Site::LeadLook);

@@ -33,7 +33,9 @@ pub mod lease;
 pub mod observe;
 pub mod reap;
 pub mod recover;
+pub mod tasks;
 pub mod wait;
+pub mod wait_any;
 pub mod words;
 pub mod work;
 
@@ -242,12 +244,20 @@ pub enum Error {
         /// How many fit.
         reserved: usize,
     },
+    /// Waiting for none, or for more than a thread can sleep on.
+    #[error("{given} IOs to wait for at once: give at least one, and at most {most}")]
+    NotSoMany {
+        /// How many were given.
+        given: usize,
+        /// How many a thread can sleep on.
+        most: usize,
+    },
     /// The pool has no doorbell.
     #[error("no worker executes the IOs of this pool: make the pool with the method worker")]
     NoWorkers,
-    /// The process has no ring.
-    #[error("no ring completes the IOs of this process: attach with a method that has one")]
-    NoRing,
+    /// No slot has this number.
+    #[error("there is no slot {}: the pool has fewer", .0.get())]
+    NoSlot(ProcessSlot),
     /// Every handle has reached the last generation.
     #[error("every handle of this process has reached its last generation: make a new pool")]
     Exhausted,

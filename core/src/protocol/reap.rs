@@ -4,10 +4,11 @@
 //! It completes IOs as its slot's process does. It sleeps on the slot's bell and costs nothing while nobody
 //! asks. Invariants: L2, L4, L7. Checked by: the model's lead scenarios.
 
-use super::{Context, Drive, Embed, Error, Shared};
-use crate::decide::lead::Leader;
+use super::tasks::Tasks;
+use super::{Context, Drive, Embed, Error, Lead, Shared};
+use crate::decide::lead::{Entered, Leader};
 use crate::decide::reaper::{Action, Observation, Reaper};
-use crate::platform::{EventCount, Platform, SLICE_NS};
+use crate::platform::{EventCount, Platform, SLICE_NS, Slept};
 use crate::site::Site;
 
 /// How long the reaper sleeps on the bell at most: no death can make it miss anybody, so that only a
@@ -15,17 +16,19 @@ use crate::site::Site;
 pub const BELL_SLICE_NS: u64 = 100 * SLICE_NS;
 
 impl<E: Embed> Context<'_, E> {
-    /// Completes the IOs of the own slot that others wait for, until `leaving` says so and nobody waits.
-    /// Whoever makes it say so calls [`Self::rouse_reaper`] afterwards.
+    /// Completes the IOs of the own slot that others wait for, if they complete in a ring, and wakes the
+    /// tasks whose IO is over, until `leaving` says so. Whoever makes it say so calls
+    /// [`Self::rouse_reaper`] afterwards.
     ///
     /// # Errors
-    /// [`Error::NoRing`], [`Error::InCallback`].
-    pub fn reap(&self, leaving: &dyn Fn() -> bool) -> Result<(), Error> {
+    /// [`Error::NoSlot`], [`Error::InCallback`].
+    pub fn reap(&self, tasks: &dyn Tasks, leaving: &dyn Fn() -> bool) -> Result<(), Error> {
         self.outside_callback()?;
-        let (Some(lead), Some(slot)) = (self.drive.lead(), self.shared.slot(self.me)) else {
-            return Err(Error::NoRing);
-        };
-        let mut machine = Reaper::new(self.shared.owned_by(self.me));
+        let (lead, slot) = (self.drive.lead(), self.shared.slot(self.me));
+        let slot = slot.ok_or(Error::NoSlot(self.me))?;
+        // Without a ring there is nothing to look for.
+        let own = lead.map_or(0..0, |_| self.shared.owned_by(self.me));
+        let mut machine = Reaper::new(own);
         let (mut action, mut ticket, mark) = (Action::TakeTicket, 0, E::P::mark());
         loop {
             E::P::settled(mark, &(&machine, action, ticket));
@@ -38,19 +41,25 @@ impl<E: Embed> Context<'_, E> {
                 Action::Look(id) => {
                     Observation::Word(self.at(id).ok().map(|at| at.load(Site::ReapLook)))
                 }
-                Action::Enter => Observation::Entered(lead.enter(Leader::Reaper)),
+                Action::Wake => Observation::Woken { left: self.wake_tasks(tasks) },
+                Action::Enter => Observation::Entered(
+                    lead.map_or(Entered::Wanted, |lead| lead.enter(Leader::Reaper)),
+                ),
                 Action::Drain => {
-                    self.drain_own(lead);
+                    lead.map(|lead| self.drain_own(lead));
                     Observation::Drained
                 }
-                Action::SleepInRing => {
-                    let _looks_again_in_any_case = lead.ring().sleep(SLICE_NS);
-                    Observation::Slept
+                Action::SleepInRing => Observation::Slept(
+                    lead.map_or(Slept::LookAgain, |lead| lead.ring().sleep(SLICE_NS)),
+                ),
+                Action::GiveUp => Observation::GivenUp(lead.is_none_or(Lead::give_up)),
+                Action::SleepOnBell { tasks } => {
+                    let slice_ns = if tasks { SLICE_NS } else { BELL_SLICE_NS };
+                    Observation::Slept(slot.bell().sleep(ticket, slice_ns))
                 }
-                Action::GiveUp => Observation::GivenUp(lead.give_up()),
-                Action::SleepOnBell => {
-                    let _looks_again_in_any_case = slot.bell().sleep(ticket, BELL_SLICE_NS);
-                    Observation::Slept
+                Action::Probe => {
+                    self.probe_for_tasks(tasks);
+                    Observation::Probed
                 }
                 Action::Return => return Ok(()),
             };

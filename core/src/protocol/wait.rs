@@ -13,6 +13,7 @@ use crate::outcome::RawResult;
 use crate::platform::{EventCount, Field, Platform, SLICE_NS, Slept, SlotLocks};
 use crate::site::Site;
 use crate::state::{Event, Role, State, Word};
+use core::hash::Hash;
 
 const ADD_WAITER: &[Event] = &[Event::AddWaiter];
 
@@ -57,52 +58,25 @@ impl<'a, E: Embed> Context<'a, E> {
         mut submit: impl FnMut() -> Result<bool, Error>,
     ) -> Result<Waited, Error> {
         self.outside_callback()?;
-        let at = self.at_reference(reference)?;
-        let own = self.shared.owner(reference.handle()) == Some(self.me);
-        let mut machine = Waiter::start(reference.generation(), own);
-        let (mut action, mut ticket, mut mark) = (Action::Read, 0, E::P::mark());
+        let mut wait = Wait::begin(self, reference, How::Alone)?;
+        let mut mark = E::P::mark();
         loop {
-            E::P::settled(mark, &(&machine, action, ticket));
-            let saw = match action {
-                Action::Read => Observation::Word(at.load(Site::WaitLook)),
-                Action::SubmitStaged => {
-                    // Staged by an issuer that this caller cannot speak for.
-                    if !submit()? {
-                        return Err(Error::WouldWaitForItself(reference));
-                    }
-                    mark = E::P::mark();
-                    Observation::Submitted
-                }
-                Action::TakeTicket => {
-                    ticket = at.handle.count.ticket();
-                    Observation::Ticket
-                }
-                Action::Announce(word) => Observation::Announced(announce(at, word)),
-                Action::Drive(word) => {
-                    let submitted = submit()?;
-                    if submitted {
-                        // The issuer's lists have changed: from here on what was seen counts.
-                        mark = E::P::mark();
-                    }
-                    let look_again = submitted || self.drive(at, word, deadline_ns);
-                    let deadline_passed = deadline_ns.is_some_and(|at| E::P::now_ns() >= at);
-                    if look_again && deadline_passed {
-                        Observation::Slept { how: Slept::LookAgain, deadline_passed }
-                    } else {
-                        Observation::Driven { look_again }
-                    }
-                }
-                Action::Sleep => sleep(at, ticket, deadline_ns),
-                Action::Probe(word) => {
-                    self.probe(at.id, word);
-                    Observation::Probed
-                }
+            E::P::settled(mark, &wait.key());
+            let saw = match wait.action {
+                Action::Sleep => sleep(wait.at, wait.ticket, deadline_ns),
                 Action::Return(verdict) => {
                     E::P::settled(mark, &("waited", verdict));
                     return verdict_for(reference, verdict);
                 }
+                Action::Read
+                | Action::SubmitStaged
+                | Action::Lead(_)
+                | Action::TakeTicket
+                | Action::Announce(_)
+                | Action::Drive(_)
+                | Action::Probe(_) => wait.act(self, deadline_ns, &mut submit, &mut mark)?,
             };
-            action = machine.next(saw);
+            wait.action = wait.machine.next(saw);
         }
     }
 
@@ -157,12 +131,15 @@ impl<'a, E: Embed> Context<'a, E> {
 
     /// Before the caller sleeps on an IO that others than its issuer may complete: sees to it that somebody
     /// does. Whether to look again instead.
-    fn drive(&self, at: At<'_, E::P>, word: Word, deadline_ns: Option<u64>) -> bool {
+    fn drive(&self, wait: &Wait<'_, E>, word: Word, deadline_ns: Option<u64>) -> bool {
         if word.state() != State::Submitted || word.is_sync() {
             return false;
         }
-        if let Some(lead) = self.lead_of(at.id) {
-            return self.turn(lead, (at, word), slice_until::<E::P>(deadline_ns));
+        let at = wait.at;
+        if wait.how == How::Alone
+            && let Some(lead) = self.lead_of(at.id)
+        {
+            return self.turn(lead, (at, word, true), slice_until::<E::P>(deadline_ns));
         }
         if let Some(bell) = self.bell_of(at.id) {
             // Also if WAITERS was set already: who set it may have died before its post.
@@ -175,7 +152,7 @@ impl<'a, E: Embed> Context<'a, E> {
 
     /// After a slice: if owner or completer are dead, recover them as far as possible; if no worker has
     /// claimed the IO, see to it. What that brings shows at the next look.
-    fn probe(&self, id: HandleId, word: Word) {
+    pub(super) fn probe(&self, id: HandleId, word: Word) {
         for slot in [self.shared.owner(id), word.completer()].into_iter().flatten() {
             if slot != self.me && self.drive.is_free(slot) {
                 let _seen_at_next_look = self.recover(slot);
@@ -201,7 +178,101 @@ impl<'a, E: Embed> Context<'a, E> {
     }
 }
 
-fn announce<P: Platform>(at: At<'_, P>, word: Word) -> bool {
+/// Whether the caller of a wait may sleep in its ring.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum How {
+    /// It waits for nothing else.
+    Alone,
+    /// It waits for other IOs, too: its reaper sees to its ring.
+    Among,
+}
+
+/// One wait under way.
+pub(super) struct Wait<'a, E: Embed> {
+    pub at: At<'a, E::P>,
+    pub machine: Waiter,
+    pub action: Action,
+    pub ticket: u32,
+    how: How,
+}
+
+impl<'a, E: Embed> Wait<'a, E> {
+    pub fn begin(context: &Context<'a, E>, reference: WaitRef, how: How) -> Result<Self, Error> {
+        let at = context.at_reference(reference)?;
+        let own = context.shared.owner(reference.handle()) == Some(context.me);
+        let leads = how == How::Alone && context.lead_of(at.id).is_some();
+        let machine = Waiter::start(reference.generation(), own, leads);
+        Ok(Self { at, machine, action: Action::Read, ticket: 0, how })
+    }
+
+    /// What its future depends on.
+    pub fn key(&self) -> impl Hash + use<E> {
+        (self.machine, self.action, self.ticket)
+    }
+
+    /// Performs an action that is neither a sleep nor the end.
+    pub fn act(
+        &mut self,
+        context: &Context<'a, E>,
+        deadline_ns: Option<u64>,
+        submit: &mut dyn FnMut() -> Result<bool, Error>,
+        mark: &mut usize,
+    ) -> Result<Observation, Error> {
+        let at = self.at;
+        Ok(match self.action {
+            Action::Read => Observation::Word(at.load(Site::WaitLook)),
+            Action::SubmitStaged => {
+                // Staged by an issuer that this caller cannot speak for.
+                if !submit()? {
+                    return Err(Error::WouldWaitForItself(self.reference(context)));
+                }
+                *mark = E::P::mark();
+                Observation::Submitted
+            }
+            Action::TakeTicket => {
+                self.ticket = at.handle.count.ticket();
+                Observation::Ticket
+            }
+            Action::Announce(word) => Observation::Announced(announce(at, word)),
+            Action::Lead(word) | Action::Drive(word) => {
+                let submitted = submit()?;
+                if submitted {
+                    // The issuer's lists have changed: from here on what was seen counts.
+                    *mark = E::P::mark();
+                }
+                let look_again = submitted || self.drive(context, word, deadline_ns);
+                let deadline_passed = deadline_ns.is_some_and(|at| E::P::now_ns() >= at);
+                if look_again && deadline_passed {
+                    Observation::Slept { how: Slept::LookAgain, deadline_passed }
+                } else if matches!(self.action, Action::Lead(_)) {
+                    Observation::Led { look_again }
+                } else {
+                    Observation::Driven { look_again }
+                }
+            }
+            Action::Probe(word) => {
+                context.probe(at.id, word);
+                Observation::Probed
+            }
+            Action::Sleep | Action::Return(_) => Observation::Probed,
+        })
+    }
+
+    fn drive(&self, context: &Context<'a, E>, word: Word, deadline_ns: Option<u64>) -> bool {
+        match (self.action, context.lead_of(self.at.id)) {
+            (Action::Lead(_), Some(lead)) => {
+                context.turn(lead, (self.at, word, false), slice_until::<E::P>(deadline_ns))
+            }
+            _ => context.drive(self, word, deadline_ns),
+        }
+    }
+
+    fn reference(&self, context: &Context<'a, E>) -> WaitRef {
+        WaitRef::new(context.shared.tag(), self.at.id, self.machine.generation())
+    }
+}
+
+pub(super) fn announce<P: Platform>(at: At<'_, P>, word: Word) -> bool {
     let change = Move { site: Site::AddWaiter, events: ADD_WAITER, role: Role::Waiter };
     at.try_change(word, change).is_ok()
 }
@@ -212,11 +283,11 @@ fn sleep<P: Platform>(at: At<'_, P>, ticket: u32, deadline_ns: Option<u64>) -> O
 }
 
 /// A slice, or what is left until the deadline if that is less.
-fn slice_until<P: Platform>(deadline_ns: Option<u64>) -> u64 {
+pub(super) fn slice_until<P: Platform>(deadline_ns: Option<u64>) -> u64 {
     deadline_ns.map_or(SLICE_NS, |at| at.saturating_sub(P::now_ns()).min(SLICE_NS))
 }
 
-fn verdict_for(reference: WaitRef, verdict: Verdict) -> Result<Waited, Error> {
+pub(super) fn verdict_for(reference: WaitRef, verdict: Verdict) -> Result<Waited, Error> {
     match verdict {
         Verdict::Done => Ok(Waited::Done),
         Verdict::Recycled => Ok(Waited::Recycled),
