@@ -3,7 +3,7 @@
 //! Nothing here decides anything: each function is one system call (or one short, fixed sequence)
 //! with a Rust signature. Reading order: `memfd` (where a segment comes from), `mapping` (how it
 //! gets into memory), `lock` (who holds a slot), `futex` (how a thread sleeps), `io` (how bytes
-//! move), `file` (what a descriptor is).
+//! move), `file` (what a descriptor is), `uring` (how they move without a thread waiting).
 //!
 //! | call | needs Linux | without it |
 //! |---|---|---|
@@ -12,6 +12,10 @@
 //! | byte-range OFD locks | 3.15 | error |
 //! | MADV_WIPEONFORK | 4.14 | error |
 //! | statx DIOALIGN | 6.1 | `None` |
+//! | io_uring with time limits and restrictions | 5.11 | error |
+//! | IORING_SETUP_NO_MMAP, for a shared queue | 6.5 | private queue |
+//! | IORING_SETUP_NO_SQARRAY, for a shared queue | 6.6 | private queue |
+//! | IORING_SETUP_NO_MMAP over scattered pages | 6.10 | private queue |
 //!
 //! Not checked by tests: behaviour on kernels that lack one of these.
 
@@ -21,6 +25,8 @@ pub(crate) mod io;
 pub(crate) mod lock;
 pub(crate) mod mapping;
 pub(crate) mod memfd;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "used by the method io_uring"))]
+pub(crate) mod uring;
 
 /// What tests of several processes share.
 #[cfg(test)]
