@@ -75,6 +75,12 @@ impl<P: Platform> Handle<P> {
         self.decode(P::Field::get)
     }
 
+    /// Which use of it this is, or was a moment ago: a guess.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        Word::from_raw(self.word.load(Site::CompleteLook)).generation()
+    }
+
     /// Reads the request without a right to; counts only if the word is still the same after it.
     pub fn peek_request(&self) -> Option<Request> {
         self.decode(P::Field::peek)

@@ -11,8 +11,11 @@
 //! | handle data words | 0 to 255 | 16 |
 //! | files | 0 to 65,536 | 256 |
 //! | user words | 0 to 2^27 | 0 |
+//! | common regions | 0 to 62 | 0 |
 //!
 //! Numbers from another process's header pass through the same check as a builder's.
+
+use crate::region::MAX_REGIONS;
 
 /// Why a pool of this shape cannot be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -96,6 +99,12 @@ const USER_WORDS: Limits = Limits {
     most: 1 << 27,
     advice: "keep larger data in shared memory of your own",
 };
+const COMMON_REGIONS: Limits = Limits {
+    setting: "common_regions",
+    least: 0,
+    most: MAX_REGIONS,
+    advice: "make fewer and larger regions",
+};
 
 /// The most handles per process that are chosen by default.
 const MOST_DEFAULT_HANDLES: u32 = 64;
@@ -121,6 +130,7 @@ pub(crate) struct Wanted {
     pub(crate) max_handle_data: Option<u32>,
     pub(crate) max_files: Option<u32>,
     pub(crate) user_words: Option<u32>,
+    pub(crate) common_regions: Option<u32>,
 }
 
 /// The numbers a pool was made with. All are within their limits; there is no other way to get one.
@@ -134,6 +144,7 @@ pub struct PoolConfig {
     max_handle_data: u32,
     max_files: u32,
     user_words: u32,
+    common_regions: u32,
 }
 
 impl PoolConfig {
@@ -155,13 +166,14 @@ impl PoolConfig {
             max_handle_data: MAX_HANDLE_DATA.check(raw.max_handle_data.unwrap_or(16))?,
             max_files: MAX_FILES.check(raw.max_files.unwrap_or(256))?,
             user_words: USER_WORDS.check(raw.user_words.unwrap_or(0))?,
+            common_regions: COMMON_REGIONS.check(raw.common_regions.unwrap_or(0))?,
         })
     }
 
     /// A configuration that was never checked, to show that what follows the check does not trust
     /// it.
     #[cfg(test)]
-    pub(crate) fn unchecked(raw: [u32; 8]) -> PoolConfig {
+    pub(crate) fn unchecked(raw: [u32; 9]) -> PoolConfig {
         let [
             processes,
             handles_per_process,
@@ -171,6 +183,7 @@ impl PoolConfig {
             max_handle_data,
             max_files,
             user_words,
+            common_regions,
         ] = raw;
         PoolConfig {
             processes,
@@ -181,6 +194,7 @@ impl PoolConfig {
             max_handle_data,
             max_files,
             user_words,
+            common_regions,
         }
     }
 
@@ -232,6 +246,13 @@ impl PoolConfig {
     pub fn user_words(&self) -> u32 {
         self.user_words
     }
+
+    /// How many regions, from [`crate::FIRST_REGION`] on, every process maps, workers included: IO into
+    /// others is not given to workers.
+    #[must_use]
+    pub fn common_regions(&self) -> u32 {
+        self.common_regions
+    }
 }
 
 /// PostgreSQL's `AioChooseMaxConcurrency`: no more IOs than frames that fall to a process, no more
@@ -255,7 +276,7 @@ mod tests {
     #[test]
     fn the_defaults_are_valid() {
         let config = with(|_| {}).unwrap();
-        assert_eq!(config, PoolConfig::unchecked([8, 16, 128, 8192, 16, 16, 256, 0]));
+        assert_eq!(config, PoolConfig::unchecked([8, 16, 128, 8192, 16, 16, 256, 0, 0]));
     }
 
     #[test]
@@ -270,7 +291,7 @@ mod tests {
 
     #[test]
     fn both_ends_of_every_range_are_allowed_and_what_lies_beyond_is_not() {
-        let settings: [(&Limits, Set); 8] = [
+        let settings: [(&Limits, Set); 9] = [
             (&PROCESSES, |wanted, value| wanted.processes = Some(value)),
             (&HANDLES_PER_PROCESS, |wanted, value| wanted.handles_per_process = Some(value)),
             (&FRAMES, |wanted, value| wanted.frames = Some(value)),
@@ -279,6 +300,7 @@ mod tests {
             (&MAX_HANDLE_DATA, |wanted, value| wanted.max_handle_data = Some(value)),
             (&MAX_FILES, |wanted, value| wanted.max_files = Some(value)),
             (&USER_WORDS, |wanted, value| wanted.user_words = Some(value)),
+            (&COMMON_REGIONS, |wanted, value| wanted.common_regions = Some(value)),
         ];
         for (limits, set) in settings {
             for good in [limits.least, limits.most] {

@@ -5,6 +5,7 @@
 //! memory until the start, and is checked before anything shared changes (MUSEUM R7).
 
 use crate::memory::{Buffers, Extent, Lend, MemoryError};
+use crate::method::local::Start;
 use crate::pending::Pending;
 use crate::process::{Process, UseError, Waited};
 use crate::target::{File, check_pool};
@@ -270,8 +271,10 @@ impl<'h, 'pool> Handle<'h, 'pool> {
             Buffers::Many(_) => many.insert(issuer.method_mut().places_of(id)),
         };
         // In place and alone, the IO is over before the caller's borrow of the file ends.
-        let keep = issuer.batch_depth() > 0 || issuer.book().staged() > 0;
-        issuer.method_mut().lend((id, generation), file, keep);
+        let alone = issuer.batch_depth() == 0 && issuer.book().staged() == 0;
+        let keep = !alone || !issuer.method().is_in_place();
+        let start = Start { file, operation, offset, keep };
+        issuer.method_mut().lend((id, generation), &start);
         let started = issuer.start(self.handed_out, &request, places);
         if let Some(places) = many {
             issuer.method_mut().give_back(places);
@@ -305,7 +308,8 @@ impl<'h, 'pool> Handle<'h, 'pool> {
         let segment = self.process.issuer.context().shared;
         check_pool(file, segment)?;
         let memory = self.process.issuer.method().memory_of(self.handed_out.id);
-        let Extent { count, length, local } = memory.check(segment, self.process.holder())?;
+        let Extent { count, length, local, common } =
+            memory.check(segment, self.process.holder())?;
         let reserved = segment.facts().config.max_iovecs() as usize;
         if count > reserved {
             return Err(Error::TooManyBuffers { given: count, reserved }.into());
@@ -313,10 +317,17 @@ impl<'h, 'pool> Handle<'h, 'pool> {
         if length > MAX_LENGTH {
             return Err(MemoryError::TooLong(length, MAX_LENGTH).into());
         }
-        let local = if local { Flags::REFERENCES_LOCAL } else { Flags::empty() };
+        if let Some(limits) = file.direct_limits() {
+            check_alignment(memory, offset, limits)?;
+        }
+        let mut flags = self.flags;
+        flags.set(Flags::REFERENCES_LOCAL, local);
+        if self.process.issuer.method().is_only_for_issuer(file, common) {
+            flags |= Flags::SYNCHRONOUS;
+        }
         Ok(Request {
             operation,
-            flags: self.flags | local,
+            flags,
             target: file.target(),
             target_data: file.target_data(),
             offset,
@@ -326,6 +337,28 @@ impl<'h, 'pool> Handle<'h, 'pool> {
             callbacks: self.callbacks,
         })
     }
+}
+
+/// Direct IO needs offset, lengths and addresses that the device likes; the kernel would say EINVAL to all of it.
+#[cold]
+fn check_alignment(
+    memory: &Buffers<'_>,
+    offset: u64,
+    (address_align, block_align): (u32, u32),
+) -> Result<(), MemoryError> {
+    let check = |what, value: u64, align: u32| {
+        if value.is_multiple_of(u64::from(align)) {
+            Ok(())
+        } else {
+            Err(MemoryError::Misaligned { what, value, align })
+        }
+    };
+    check("offset", offset, block_align)?;
+    for piece in memory.as_slice().iter().filter_map(|memory| memory.iovec()) {
+        check("length of a buffer", piece.len as u64, block_align)?;
+        check("address of a buffer", piece.base.as_ptr().addr() as u64, address_align)?;
+    }
+    Ok(())
 }
 
 /// The most bytes Linux transfers in one call.

@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::config::{ConfigError, PoolConfig, Wanted};
 use crate::layout::{FORMAT_VERSION, Layout, LayoutError};
+use crate::method::Chosen;
 
 /// Says that this is a pool: the bytes `handfast`.
 pub(crate) const MAGIC: usize = 0;
@@ -48,12 +49,16 @@ pub(crate) const MAX_HANDLE_DATA: usize = 10;
 pub(crate) const MAX_FILES: usize = 11;
 /// [`PoolConfig::user_words`].
 pub(crate) const USER_WORDS: usize = 12;
+/// [`PoolConfig::common_regions`].
+pub(crate) const COMMON_REGIONS: usize = 13;
+/// [`Chosen`] as a number.
+pub(crate) const METHOD: usize = 14;
 /// [`Layout::total`].
-pub(crate) const TOTAL: usize = 13;
+pub(crate) const TOTAL: usize = 15;
 /// One once the segment may be used.
-pub(crate) const READY: usize = 14;
+pub(crate) const READY: usize = 16;
 /// How many words the table has.
-pub(crate) const WORDS: usize = 15;
+pub(crate) const WORDS: usize = 17;
 
 const MAGIC_VALUE: u64 = u64::from_ne_bytes(*b"handfast");
 const READY_VALUE: u64 = 1;
@@ -116,6 +121,12 @@ pub enum HeaderError {
         /// What it holds.
         value: u64,
     },
+    /// The method is none that this program knows.
+    #[error("the pool's header names method {number}, which does not exist; make a new pool")]
+    UnknownMethod {
+        /// What it holds.
+        number: u64,
+    },
     /// A number of the configuration is outside its limits.
     #[error("the pool's header is damaged, make a new pool: {0}")]
     BadConfig(#[from] ConfigError),
@@ -155,6 +166,8 @@ pub(crate) struct HeaderFacts {
     pub(crate) config: PoolConfig,
     /// Where everything lies.
     pub(crate) layout: Layout,
+    /// How its IO is executed.
+    pub(crate) method: Chosen,
     /// What tells this pool's wait references from those of others.
     pub(crate) pool_tag: u32,
 }
@@ -167,7 +180,7 @@ pub(crate) fn write(
     fingerprint: u64,
 ) -> Result<(), HeaderError> {
     let words = table(words)?;
-    let HeaderFacts { config, layout, pool_tag } = facts;
+    let HeaderFacts { config, layout, method, pool_tag } = facts;
     let values = [
         (MAGIC, MAGIC_VALUE),
         (VERSION, FORMAT_VERSION),
@@ -182,6 +195,8 @@ pub(crate) fn write(
         (MAX_HANDLE_DATA, u64::from(config.max_handle_data())),
         (MAX_FILES, u64::from(config.max_files())),
         (USER_WORDS, u64::from(config.user_words())),
+        (COMMON_REGIONS, u64::from(config.common_regions())),
+        (METHOD, method.number()),
         (TOTAL, layout.total),
     ];
     for (index, value) in values {
@@ -218,6 +233,7 @@ pub(crate) fn read_and_validate(
         max_handle_data: Some(number(MAX_HANDLE_DATA)?),
         max_files: Some(number(MAX_FILES)?),
         user_words: Some(number(USER_WORDS)?),
+        common_regions: Some(number(COMMON_REGIONS)?),
     })?;
     let layout = Layout::compute(&config)?;
     let (found, computed) = (words[LAYOUT_HASH], layout.hash());
@@ -234,7 +250,9 @@ pub(crate) fn read_and_validate(
             registered: fingerprint,
         });
     }
-    Ok(HeaderFacts { config, layout, pool_tag: number(POOL_TAG)? })
+    let method = Chosen::from_number(words[METHOD])
+        .ok_or(HeaderError::UnknownMethod { number: words[METHOD] })?;
+    Ok(HeaderFacts { config, layout, method, pool_tag: number(POOL_TAG)? })
 }
 
 /// Whether this is a pool of this version that its creator has finished.
@@ -275,7 +293,12 @@ mod tests {
     fn facts() -> HeaderFacts {
         let wanted = Wanted { processes: Some(3), frames: Some(20), ..Wanted::default() };
         let config = PoolConfig::validate(wanted).unwrap();
-        HeaderFacts { config, layout: Layout::compute(&config).unwrap(), pool_tag: 77 }
+        HeaderFacts {
+            config,
+            layout: Layout::compute(&config).unwrap(),
+            method: Chosen::SYNC,
+            pool_tag: 77,
+        }
     }
 
     fn written() -> [AtomicU64; 512] {
@@ -355,14 +378,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hostile_words_never_panic(values in proptest::array::uniform15(any::<u64>()), len: u64) {
+        fn hostile_words_never_panic(values in proptest::array::uniform17(any::<u64>()), len: u64) {
             let words = values.map(AtomicU64::new);
             prop_assert!(read_and_validate(&words, len, FINGERPRINT_HERE).is_err());
         }
 
         /// Random words seldom get past the magic; these do, and reach every later check.
         #[test]
-        fn hostile_numbers_never_panic(numbers in proptest::array::uniform8(prop_oneof![
+        fn hostile_numbers_never_panic(numbers in proptest::array::uniform9(prop_oneof![
             any::<u64>(),
             any::<u32>().prop_map(u64::from),
             0..=1024_u64,

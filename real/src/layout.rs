@@ -9,6 +9,9 @@
 //! frame words       8 bytes for each frame
 //! files          1024 bytes for each of max_files
 //! user words        8 bytes for each
+//! staff           256 bytes: the workers' doorbell, and which slots are workers
+//! hints           128 bytes for each process: a bit for each of its handles
+//! queues              a completion queue for each process, at a multiple of 4096
 //! frame memory        frame_size for each frame, at a multiple of 4096
 //! ```
 //! Each section starts at a multiple of 128 bytes (two cache lines, which some processors fetch
@@ -24,7 +27,7 @@ use std::ops::Range;
 use crate::config::PoolConfig;
 
 /// The version of everything that processes of one pool must agree on in memory.
-pub(crate) const FORMAT_VERSION: u64 = 1;
+pub(crate) const FORMAT_VERSION: u64 = 2;
 /// The length of the header in bytes.
 pub(crate) const HEADER_BYTES: u64 = 4096;
 /// The size of a slot in bytes.
@@ -37,6 +40,10 @@ pub(crate) const IOVEC_BYTES: u64 = 16;
 pub(crate) const WORD_BYTES: u64 = 8;
 /// The size of an entry of the file table in bytes.
 pub(crate) const FILE_BYTES: u64 = 1024;
+/// The size of the words that workers share, in bytes.
+pub(crate) const STAFF_BYTES: u64 = 256;
+/// The size of a slot's hints in bytes: a bit for each handle that a process can have.
+pub(crate) const HINTS_BYTES: u64 = 128;
 /// What each section's offset is a multiple of, in bytes.
 pub(crate) const SECTION_ALIGN: u64 = 128;
 /// What the offset of frame memory and the total are multiples of, in bytes.
@@ -101,6 +108,9 @@ pub(crate) struct Layout {
     pub(crate) frame_words: Section,
     pub(crate) files: Section,
     pub(crate) user_words: Section,
+    pub(crate) staff: Section,
+    pub(crate) hints: Section,
+    pub(crate) queues: Section,
     pub(crate) frames: Section,
     /// The length of the segment in bytes.
     pub(crate) total: u64,
@@ -116,6 +126,7 @@ impl Layout {
         let iovec_count = count_of("iovecs", handle_count, config.max_iovecs())?;
         let data_count = count_of("words of handle data", handle_count, config.max_handle_data())?;
         let frame_size = u64::from(config.frame_size());
+        let queue_bytes = queue_bytes(config.handles_per_process());
         let mut cursor = Cursor { end: 0 };
         Ok(Layout {
             header: cursor.place("header", 1, HEADER_BYTES)?,
@@ -126,6 +137,13 @@ impl Layout {
             frame_words: cursor.place("frame words", config.frames(), WORD_BYTES)?,
             files: cursor.place("files", config.max_files(), FILE_BYTES)?,
             user_words: cursor.place("user words", config.user_words(), WORD_BYTES)?,
+            staff: cursor.place("staff", 1, STAFF_BYTES)?,
+            hints: cursor.place("hints", config.processes(), HINTS_BYTES)?,
+            queues: cursor.skip_to_page("queues")?.place(
+                "queues",
+                config.processes(),
+                queue_bytes,
+            )?,
             frames: cursor.skip_to_page("frames")?.place("frames", config.frames(), frame_size)?,
             total: cursor.finish()?,
             handle_count,
@@ -151,8 +169,13 @@ impl Layout {
         Some(start..start.checked_add(each)?)
     }
 
+    /// How many bytes the completion queue of a process has.
+    pub(crate) fn queue_bytes(&self) -> u64 {
+        queue_bytes(self.config.handles_per_process())
+    }
+
     /// All sections in order.
-    pub(crate) fn sections(&self) -> [Section; 9] {
+    pub(crate) fn sections(&self) -> [Section; 12] {
         [
             self.header,
             self.slots,
@@ -162,6 +185,9 @@ impl Layout {
             self.frame_words,
             self.files,
             self.user_words,
+            self.staff,
+            self.hints,
+            self.queues,
             self.frames,
         ]
     }
@@ -178,6 +204,8 @@ impl Layout {
             IOVEC_BYTES,
             WORD_BYTES,
             FILE_BYTES,
+            STAFF_BYTES,
+            HINTS_BYTES,
             SECTION_ALIGN,
             PAGE_ALIGN,
         ];
@@ -190,6 +218,7 @@ impl Layout {
             config.max_handle_data(),
             config.max_files(),
             config.user_words(),
+            config.common_regions(),
         ];
         let places = self.sections().into_iter().flat_map(|section| [section.offset, section.len]);
         let words =
@@ -232,6 +261,21 @@ impl Cursor {
     }
 }
 
+/// How many entries the completion queue of a process with this many handles has: more than its handles,
+/// so that one entry always stays free.
+pub(crate) const fn queue_entries(handles: u32) -> u32 {
+    match handles.saturating_add(1).checked_next_power_of_two() {
+        Some(entries) => entries,
+        None => u32::MAX,
+    }
+}
+
+/// The size of the completion queue of a process with this many handles: a header of 64 bytes, 16 for each
+/// entry, whole pages.
+fn queue_bytes(handles: u32) -> u64 {
+    (64 + 16 * u64::from(queue_entries(handles))).next_multiple_of(PAGE_ALIGN)
+}
+
 fn count_of(section: &'static str, owners: u32, each: u32) -> Result<u32, LayoutError> {
     let count = u64::from(owners) * u64::from(each);
     u32::try_from(count).map_err(|_| LayoutError::TooMany { section, count, most: u32::MAX })
@@ -265,6 +309,7 @@ mod tests {
                     max_handle_data: Some(data),
                     max_files: Some(files),
                     user_words: Some(user),
+                    common_regions: Some(user % 63),
                 })
                 .unwrap()
             },
@@ -274,7 +319,7 @@ mod tests {
     /// Any numbers at all, extremes as often as others.
     fn hostile_settings() -> impl Strategy<Value = PoolConfig> {
         let number = prop_oneof![any::<u32>(), Just(0), Just(1), Just(u32::MAX), Just(1 << 16)];
-        proptest::array::uniform8(number).prop_map(PoolConfig::unchecked)
+        proptest::array::uniform9(number).prop_map(PoolConfig::unchecked)
     }
 
     fn assert_sound(config: &PoolConfig, layout: &Layout) {
@@ -362,7 +407,7 @@ mod tests {
     #[test]
     fn b19_the_largest_configuration_has_room_for_everything() {
         let most =
-            PoolConfig::unchecked([1023, 1024, 1 << 24, 16 << 20, 1024, 255, 65_536, 1 << 27]);
+            PoolConfig::unchecked([1023, 1024, 1 << 24, 16 << 20, 1024, 255, 65_536, 1 << 27, 62]);
         let layout = Layout::compute(&most).unwrap();
         assert_sound(&most, &layout);
         let last = layout.handle_count - 1;
@@ -390,8 +435,8 @@ mod tests {
 
     #[test]
     fn too_many_and_too_large_say_what() {
-        let many = PoolConfig::unchecked([u32::MAX, 2, 0, 512, 1, 0, 0, 0]);
-        let large = PoolConfig::unchecked([1, 1, u32::MAX, u32::MAX, 1, 0, 0, 0]);
+        let many = PoolConfig::unchecked([u32::MAX, 2, 0, 512, 1, 0, 0, 0, 0]);
+        let large = PoolConfig::unchecked([1, 1, u32::MAX, u32::MAX, 1, 0, 0, 0, 0]);
         assert!(Layout::compute(&many).unwrap_err().to_string().contains("8589934590 handles"));
         assert!(Layout::compute(&large).unwrap_err().to_string().contains("frames"));
     }

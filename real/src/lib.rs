@@ -84,6 +84,7 @@ mod scope;
 mod segment;
 mod sys;
 mod target;
+mod task;
 pub mod unsafe_code;
 
 pub use aligned::{AlignedBuf, AlignedBufError};
@@ -93,8 +94,12 @@ pub use handle::{DefineError, Handle, Refused, StartError};
 pub use header::HeaderError;
 pub use layout::LayoutError;
 pub use memory::{Frame, FrameId, FrameToken, IoBuffers, Lend, LentBuffers, Memory, MemoryError};
-pub use method::Method;
+pub use method::foreman::{Foreman, MOST_WORKERS, WorkerLimits, WorkerLimitsError};
+pub use method::worker::{Left, WorkError, WorkOptions};
+pub use method::{Method, MethodChoice, MethodRefusal};
 pub use observe::HandleView;
+#[cfg(feature = "future")]
+pub use pending::Ready;
 pub use pending::{Finished, IoOutcome, NotFinished, Pending};
 pub use pool::{AttachError, CreateError, OpenError, Pool, PoolBuilder};
 pub use process::{Process, RecoverReport, UseError, Waited};

@@ -15,7 +15,7 @@
 
 use crate::aligned::AlignedBuf;
 use crate::platform::Production;
-use crate::region::RegionSlice;
+use crate::region::{FIRST_REGION, RegionSlice};
 use crate::segment::Segment;
 use crate::sys::io::IoVec;
 use handfast_core::handle::{Iovec, Place};
@@ -69,6 +69,19 @@ pub enum MemoryError {
     /// Of another pool.
     #[error("the file or buffer belongs to another pool: use it with the pool that made it")]
     OtherPool,
+    /// Not aligned as direct IO needs it.
+    #[error(
+        "direct IO on this file needs multiples of {align} bytes, but the {what} is {value}: see \
+         `File::direct_io_limits`"
+    )]
+    Misaligned {
+        /// What is not.
+        what: &'static str,
+        /// Its value, in bytes.
+        value: u64,
+        /// What it must be a multiple of, in bytes.
+        align: u32,
+    },
     /// More than one IO can carry.
     #[error("{0} bytes are too many for one IO: the limit is {1}")]
     TooLong(u64, u64),
@@ -362,8 +375,22 @@ impl<'pool> Memory<'pool> {
         }
     }
 
+    #[inline(always)]
     pub(crate) fn is_local(&self) -> bool {
         matches!(self, Self::Local(_))
+    }
+
+    /// Whether every process of the pool can reach it, workers included.
+    #[inline(always)]
+    pub(crate) fn is_common(&self, segment: &Segment) -> bool {
+        match self {
+            Self::Frame(_) => true,
+            Self::Region(slice) => {
+                let common = segment.facts().config.common_regions();
+                slice.region().wrapping_sub(FIRST_REGION) < common
+            }
+            Self::Local(_) => false,
+        }
     }
 
     /// Whether it may be given to an IO of this attachment now, by a process that was not forked. A frame

@@ -65,7 +65,7 @@ impl Pool {
         else {
             return Vec::new();
         };
-        let context = self.context(me, place);
+        let context = self.inner().context(me, place);
         let handles = self.segment().facts().layout.handle_count;
         (0..handles).filter_map(|index| Some(self.row(context.view(HandleId(index))?))).collect()
     }

@@ -20,6 +20,8 @@ use std::mem::ManuallyDrop;
 #[must_use = "finish it to learn its result and to have the memory back"]
 pub struct Pending<'pool, M> {
     dropped: &'pool Dropped,
+    #[cfg(feature = "future")]
+    pool: &'pool crate::pool::Pool,
     io: HandedOut,
     attachment: u32,
     memory: PhantomData<fn() -> M>,
@@ -28,7 +30,14 @@ pub struct Pending<'pool, M> {
 impl<'pool, M: Lend<'pool>> Pending<'pool, M> {
     #[inline(always)]
     pub(crate) fn new(process: &Process<'pool>, io: HandedOut) -> Self {
-        Self { dropped: process.dropped(), io, attachment: process.attachment, memory: PhantomData }
+        Self {
+            dropped: process.dropped(),
+            #[cfg(feature = "future")]
+            pool: process.pool,
+            io,
+            attachment: process.attachment,
+            memory: PhantomData,
+        }
     }
 
     #[inline(always)]
@@ -59,6 +68,83 @@ impl<M> Pending<'_, M> {
     #[must_use]
     pub fn wait_ref(&self) -> WaitRef {
         WaitRef::new(self.dropped.pool, self.io.id, self.io.generation)
+    }
+}
+
+#[cfg(feature = "future")]
+impl<M> Pending<'_, M> {
+    /// A future that is over when the IO is: then [`crate::Scope::finish`] does not block. Any executor can
+    /// run it; dropping it cancels nothing. An IO that is staged must be submitted by its process: the end
+    /// of the batch does that.
+    ///
+    /// The task is woken by the attendant of the attachment, a thread that sleeps while nobody asks; it is
+    /// started by the first task that waits.
+    pub fn ready(&self) -> Ready<'_> {
+        Ready { pool: self.pool, reference: self.wait_ref(), listed: false }
+    }
+}
+
+/// See [`Pending::ready`].
+#[cfg(feature = "future")]
+#[derive(Debug)]
+#[must_use = "a future does nothing unless it is polled"]
+pub struct Ready<'p> {
+    pool: &'p crate::pool::Pool,
+    reference: WaitRef,
+    listed: bool,
+}
+
+#[cfg(feature = "future")]
+impl Ready<'_> {
+    fn place(&self) -> Option<(handfast_core::ids::ProcessSlot, &crate::place::Place)> {
+        use handfast_core::protocol::Shared as _;
+        let slot = self.pool.segment().owner(self.reference.handle())?;
+        Some((slot, self.pool.place(slot)?))
+    }
+}
+
+#[cfg(feature = "future")]
+impl Future for Ready<'_> {
+    /// The IO is over, or the wait is refused, which [`crate::Scope::finish`] will say.
+    type Output = Result<(), UseError>;
+
+    fn poll(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Self::Output> {
+        use std::task::Poll;
+        if self.pool.refuse_forked().is_err() {
+            return Poll::Ready(Err(UseError::Forked));
+        }
+        let Some((slot, place)) = self.place() else {
+            return Poll::Ready(Err(UseError::NotMine));
+        };
+        let asked = self.pool.inner().context(slot, place).ask(self.reference, &mut || {
+            place.tasks.add(self.reference, context.waker());
+            if place.attendant.start(self.pool.inner(), slot).is_err() {
+                // Without a thread to wake it the task asks again and again.
+                context.waker().wake_by_ref();
+            }
+        });
+        match asked {
+            Ok(Some(_over)) => Poll::Ready(Ok(())),
+            Ok(None) => {
+                self.listed = true;
+                Poll::Pending
+            }
+            Err(error) => Poll::Ready(Err(error.into())),
+        }
+    }
+}
+
+#[cfg(feature = "future")]
+impl Drop for Ready<'_> {
+    fn drop(&mut self) {
+        if self.listed
+            && let Some((_, place)) = self.place()
+        {
+            place.tasks.remove(self.reference);
+        }
     }
 }
 

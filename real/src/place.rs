@@ -1,12 +1,15 @@
 //! What this process keeps for each slot: while it is attached there, its lock's open file
-//! description; and word of dropped [`crate::Pending`]s. It lives in the [`crate::Pool`], so that everything may borrow the pool
-//! alone.
+//! description, its ring and the thread that attends to it; and word of dropped [`crate::Pending`]s. It lives in
+//! the [`crate::Pool`], so that everything may borrow the pool alone.
 //!
 //! | field | written by | read by |
 //! |---|---|---|
 //! | `taken` | whoever attaches in this process | whoever attaches |
 //! | `lock` | whoever attaches; closed when the slot is given back | the attachment |
 //! | `attachments` | whoever attaches | a `Pending`'s attachment |
+//! | `ring` | the attachment opens and closes it | the attachment, its attendant |
+//! | `tasks` | a `Pending` that is polled | the attendant |
+//! | `attendant` | the attachment, or the first task that waits | the attachment, at its end |
 //! | `dropped` | a `Pending` when it is dropped unfinished | the attachment, at reclaim and reuse |
 //!
 //! The slot lock is the right to be the slot's process, and to recover it (S25). Every attachment has a
@@ -16,25 +19,62 @@
 
 #![expect(clippy::disallowed_types, reason = "private memory of one process, not protocol words")]
 
+use crate::method::attendant::Attendant;
+use crate::method::ring::{self, PlaceRing, ProcessRing};
+use crate::method::worker::Executor;
+use crate::pool::Inner;
+use crate::segment::Segment;
 use crate::sys::lock::{self, LockFile};
+use crate::sys::uring::UringError;
+use crate::task::TaskList;
 use handfast_core::ids::{PoolTag, ProcessSlot};
 use handfast_core::platform::SlotLocks;
-use handfast_core::protocol::Drive;
+use handfast_core::protocol::{Deliver, Drive, Execute, Lead};
 use std::ops::Range;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 /// One slot, as this process sees it.
-#[derive(Default)]
 pub(crate) struct Place {
+    /// The pool that it is a part of.
+    pool: Weak<Inner>,
     taken: AtomicBool,
     lock: Mutex<Option<LockFile>>,
     dropped: OnceLock<Dropped>,
     attachments: AtomicU32,
+    ring: PlaceRing,
+    pub tasks: TaskList,
+    pub attendant: Attendant,
 }
 
 impl Place {
+    pub fn new(pool: Weak<Inner>) -> Self {
+        Self {
+            pool,
+            taken: AtomicBool::default(),
+            lock: Mutex::default(),
+            dropped: OnceLock::default(),
+            attachments: AtomicU32::default(),
+            ring: PlaceRing::new(ProcessRing::default()),
+            tasks: TaskList::default(),
+            attendant: Attendant::default(),
+        }
+    }
+
+    /// The ring of the attachment here.
+    pub fn ring(&self) -> &ProcessRing {
+        self.ring.get()
+    }
+
+    /// Makes the attachment's ring; the slot's lock is held.
+    pub fn open_ring(&self, segment: &Arc<Segment>, slot: ProcessSlot) -> Result<(), UringError> {
+        match self.own().as_ref() {
+            Some(lock) => self.ring().open(segment, slot, lock.as_fd()),
+            None => Err(UringError::Lacks { what: "a slot lock to keep" }),
+        }
+    }
+
     /// Claims the slot within this process.
     pub fn take(&self) -> bool {
         !self.taken.swap(true, Ordering::Acquire)
@@ -97,8 +137,28 @@ impl SlotLocks for Place {
     }
 }
 
-/// Method `sync` has nothing to drive: its IO is over when the issuer's call returns.
-impl Drive for Place {}
+impl Drive for Place {
+    fn lead(&self) -> Option<&dyn Lead> {
+        self.ring().is_open().then_some(&self.ring)
+    }
+
+    fn stand_in(&self, with: &mut dyn FnMut(Execute<'_>)) {
+        let Some(pool) = self.pool.upgrade() else { return };
+        if pool.workers_alive() {
+            return;
+        }
+        let mut executor = Executor::new(&pool);
+        with(&mut |id, request| executor.execute(id, request));
+    }
+
+    fn drain_dead(&self, dead: ProcessSlot, deliver: Deliver<'_>) {
+        if let Some(pool) = self.pool.upgrade()
+            && pool.has_rings()
+        {
+            ring::drain_dead(pool.segment(), dead, deliver);
+        }
+    }
+}
 
 /// Which IOs' [`crate::Pending`]s were dropped without `finish`.
 ///

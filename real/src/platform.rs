@@ -116,6 +116,18 @@ impl EventCount for Count {
         }
     }
 
+    const MOST: usize = futex::MOST;
+
+    fn sleep_any(counts: &[(&Self, u32)], slice_ns: u64) -> Slept {
+        let words = counts.iter().map(|(count, ticket)| (&count.0, *ticket));
+        match futex::wait_any(words, Duration::from_nanos(slice_ns)) {
+            futex::Slept::TimedOut => Slept::SliceOver,
+            futex::Slept::Woken | futex::Slept::Changed | futex::Slept::Interrupted => {
+                Slept::LookAgain
+            }
+        }
+    }
+
     fn post(&self) {
         self.0.fetch_add(1, Site::CountPost.ordering());
         futex::wake_all(&self.0);

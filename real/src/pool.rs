@@ -14,7 +14,8 @@ use crate::config::{ConfigError, PoolConfig, Wanted};
 use crate::header::{self, HeaderError, HeaderFacts};
 use crate::layout::{Layout, LayoutError};
 use crate::memory::{FrameId, MemoryError, copy_from_frame};
-use crate::method::Method;
+use crate::method::staff::Staff;
+use crate::method::{Chosen, Method, MethodChoice, MethodRefusal};
 use crate::place::Place;
 use crate::platform::Production;
 use crate::process::Process;
@@ -24,8 +25,9 @@ use crate::segment::Segment;
 use crate::sys::mapping::{ForkGuard, Mapping};
 use crate::sys::memfd::{self, Backing};
 use handfast_core::ids::{PoolTag, ProcessSlot};
-use handfast_core::platform::Platform as _;
+use handfast_core::platform::{Atomic64 as _, Platform as _};
 use handfast_core::protocol::{Context, Embed, Shared as _};
+use handfast_core::site::Site;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -63,6 +65,9 @@ pub enum CreateError {
     /// The segment could not be laid out.
     #[error(transparent)]
     Header(#[from] HeaderError),
+    /// This process cannot use the method that was asked for.
+    #[error("the method asked for cannot be used here: {0}; or choose the method auto")]
+    Method(#[from] MethodRefusal),
 }
 
 /// What to do about it, where that is not plain.
@@ -125,6 +130,11 @@ pub enum AttachError {
     /// The slot's lock cannot be tried.
     #[error("cannot use slot locks: {0}")]
     Lock(#[source] io::Error),
+    /// The pool was made for a method that this process cannot use.
+    #[error(
+        "this process cannot use the pool's method: {0}; a pool of the method auto is used without it"
+    )]
+    Method(#[from] MethodRefusal),
     /// A free slot was not pristine.
     #[error(transparent)]
     Damaged(handfast_core::protocol::Error),
@@ -156,7 +166,8 @@ impl PoolBuilder {
         self
     }
 
-    /// How IO is executed.
+    /// How IO is executed: by default the best that this machine offers. It is the pool's, for every
+    /// process that opens it.
     pub fn method(mut self, method: Method) -> Self {
         self.method = method;
         self
@@ -181,6 +192,9 @@ impl PoolBuilder {
         max_files;
         /// How many 64-bit words the application gets for its own use, by default none.
         user_words;
+        /// How many regions, from number [`FIRST_REGION`] on, every process maps, workers included, by
+        /// default none. Workers execute IO into these; IO into others its issuer executes.
+        common_regions;
     }
 
     /// Makes the pool in a sealed memfd that has no name; it goes when the last process that has it
@@ -215,17 +229,31 @@ impl PoolBuilder {
     fn create_in(self, make: impl FnOnce(u64) -> io::Result<OwnedFd>) -> Result<Pool, CreateError> {
         let config = PoolConfig::validate(self.wanted)?;
         let layout = Layout::compute(&config)?;
+        let (method, choice) = chosen(self.method, config.processes())?;
         let bytes = layout.total;
         let failed = |source| CreateError::Segment { bytes, source };
         let fd = make(bytes).map_err(failed)?;
         let too_large = || failed(io::ErrorKind::OutOfMemory.into());
         let mapping = Mapping::new(fd.as_fd(), usize::try_from(bytes).map_err(|_| too_large())?);
-        let facts = HeaderFacts { config, layout, pool_tag: new_tag().map_err(failed)? };
+        let facts = HeaderFacts { config, layout, method, pool_tag: new_tag().map_err(failed)? };
         let fingerprint = self.registry.fingerprint();
         let guard = ForkGuard::new().map_err(failed)?;
         let segment = Segment::create((mapping.map_err(failed)?, guard), facts, fingerprint)?;
-        Ok(Pool::new(fd, segment, self.registry, self.method))
+        Ok(Pool::new(fd, segment, self.registry, choice))
     }
+}
+
+/// What a wished method comes to, for a pool with this many slots.
+fn chosen(wished: Method, slots: u32) -> Result<(Chosen, MethodChoice), MethodRefusal> {
+    let choice = match wished {
+        Method::Auto => MethodChoice::for_slots(slots),
+        Method::IoUring => match MethodChoice::for_slots(slots) {
+            ring @ MethodChoice { method: Method::IoUring, .. } => ring,
+            MethodChoice { mut refusals, .. } => return Err(refusals.swap_remove(0)),
+        },
+        Method::Sync | Method::Worker => MethodChoice { method: wished, refusals: Vec::new() },
+    };
+    Ok((Chosen { method: choice.method, by_itself: wished == Method::Auto }, choice))
 }
 
 /// A number that no other pool of this machine is likely to have.
@@ -236,13 +264,16 @@ fn new_tag() -> io::Result<u32> {
 }
 
 /// A pool of IO handles in shared memory, mapped into this process. Everything else borrows it.
-pub struct Pool {
+pub struct Pool(Arc<Inner>);
+
+/// What a pool consists of. Attendants keep it alive.
+pub(crate) struct Inner {
+    places: Box<[Place]>,
     /// The segment. Nobody takes a slot's lock through this description: attachments ask through it.
     fd: OwnedFd,
     application: Application,
-    places: Box<[Place]>,
     regions: Box<[OnceLock<Region>]>,
-    method: Method,
+    choice: MethodChoice,
 }
 
 impl Pool {
@@ -280,18 +311,20 @@ impl Pool {
             usize::try_from(seen.len).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
         let mapping = Mapping::new(fd.as_fd(), len)?;
         let segment = Segment::open((mapping, ForkGuard::new()?), registry.fingerprint())?;
-        Ok(Self::new(fd, segment, registry, Method::Auto))
+        let method = segment.facts().method.method;
+        let choice = MethodChoice { method, refusals: Vec::new() };
+        Ok(Self::new(fd, segment, registry, choice))
     }
 
-    fn new(fd: OwnedFd, segment: Segment, registry: Registry, method: Method) -> Self {
+    fn new(fd: OwnedFd, segment: Segment, registry: Registry, choice: MethodChoice) -> Self {
         let processes = segment.facts().config.processes();
-        Self {
+        Self(Arc::new_cyclic(|pool| Inner {
+            places: (0..processes).map(|_| Place::new(pool.clone())).collect(),
             fd,
             application: Application { registry, segment: Arc::new(segment) },
-            places: (0..processes).map(|_| Place::default()).collect(),
             regions: (0..MAX_REGIONS).map(|_| OnceLock::new()).collect(),
-            method: method.resolved(),
-        }
+            choice,
+        }))
     }
 
     /// The settings of the pool.
@@ -300,10 +333,17 @@ impl Pool {
         &self.segment().facts().config
     }
 
-    /// How IO is executed.
+    /// How its IO is executed: never [`Method::Auto`]. An attachment may have to do without
+    /// ([`Process::method`]).
     #[must_use]
     pub fn method(&self) -> Method {
-        self.method
+        self.0.choice.method
+    }
+
+    /// The same, and, in the process that made the pool with [`Method::Auto`], why it is not a better one.
+    #[must_use]
+    pub fn method_choice(&self) -> &MethodChoice {
+        &self.0.choice
     }
 
     /// The number that its wait references carry.
@@ -357,7 +397,7 @@ impl Pool {
     /// [`RegionError`].
     pub fn map_region(&self, number: u32, memory: BorrowedFd<'_>) -> Result<Region, RegionError> {
         let place =
-            number.checked_sub(FIRST_REGION).and_then(|index| self.regions.get(index as usize));
+            number.checked_sub(FIRST_REGION).and_then(|index| self.0.regions.get(index as usize));
         let place = place.ok_or(RegionError::OutOfRange(number))?;
         let len = usize::try_from(memfd::inspect(memory)?.len)
             .map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
@@ -385,7 +425,7 @@ impl Pool {
             return Err(AttachError::InCallback);
         }
         let mut damaged = None;
-        for (number, place) in (0..).zip(&self.places) {
+        for (number, place) in (0..).zip(&self.0.places) {
             let Some(slot) = ProcessSlot::new(number) else { break };
             if !place.take() {
                 continue;
@@ -394,6 +434,7 @@ impl Pool {
                 Ok(Some(process)) => return Ok(process),
                 Ok(None) => {}
                 Err(AttachError::Damaged(error)) => damaged = Some(error),
+                Err(error @ AttachError::Method(_)) => return Err(error),
                 Err(error) => {
                     place.give_back();
                     return Err(error);
@@ -415,8 +456,12 @@ impl Pool {
         if !place.lock_own(self.as_fd(), slot).map_err(AttachError::Lock)? {
             return Ok(None);
         }
-        match self.context(slot, place).attach(std::process::id()) {
-            Ok(Some(attached)) => Ok(Some(Process::new(self, place, slot, &attached))),
+        if let Some(staff) = self.0.staff() {
+            // A worker that was killed here did not end.
+            staff.end(slot);
+        }
+        match self.0.context(slot, place).attach(std::process::id()) {
+            Ok(Some(attached)) => Ok(Some(Process::new(self, place, slot, &attached)?)),
             Ok(None) => {
                 handfast_core::platform::SlotLocks::unlock(place, slot);
                 Ok(None)
@@ -428,11 +473,34 @@ impl Pool {
         }
     }
 
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.0
+    }
+
+    pub(crate) fn segment(&self) -> &Segment {
+        self.0.segment()
+    }
+
+    pub(crate) fn application(&self) -> &Application {
+        self.0.application()
+    }
+
+    pub(crate) fn place(&self, slot: ProcessSlot) -> Option<&Place> {
+        self.0.place(slot)
+    }
+
+    #[inline(always)]
+    pub(crate) fn refuse_forked(&self) -> Result<(), ()> {
+        if self.segment().is_forked() { Err(()) } else { Ok(()) }
+    }
+}
+
+impl Inner {
     pub(crate) fn context<'p>(&'p self, me: ProcessSlot, drive: &'p Place) -> Context<'p, Shipped> {
         Context { shared: self.segment(), callbacks: &self.application, drive, me }
     }
 
-    pub(crate) fn segment(&self) -> &Segment {
+    pub(crate) fn segment(&self) -> &Arc<Segment> {
         &self.application.segment
     }
 
@@ -444,15 +512,37 @@ impl Pool {
         self.places.get(slot.index())
     }
 
-    #[inline(always)]
-    pub(crate) fn refuse_forked(&self) -> Result<(), ()> {
-        if self.segment().is_forked() { Err(()) } else { Ok(()) }
+    /// A region, if this process has mapped it.
+    pub(crate) fn region(&self, number: u32) -> Option<&Region> {
+        let index = number.checked_sub(FIRST_REGION)?;
+        self.regions.get(index as usize)?.get()
+    }
+
+    /// The workers' words, if workers execute the pool's IO.
+    pub(crate) fn staff(&self) -> Option<&Staff> {
+        let segment = self.segment();
+        (segment.facts().method.method == Method::Worker).then(|| segment.staff())?
+    }
+
+    pub(crate) fn has_rings(&self) -> bool {
+        self.segment().facts().method.method == Method::IoUring
+    }
+
+    /// Whether an IO waits for a worker, as far as the hints say.
+    pub(crate) fn has_waiting_work(&self) -> bool {
+        self.segment().all_hints().iter().flatten().any(|word| word.load(Site::HintLook) != 0)
+    }
+}
+
+impl AsFd for Inner {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 
 impl AsFd for Pool {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.0.as_fd()
     }
 }
 

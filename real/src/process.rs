@@ -6,10 +6,11 @@
 
 use crate::handle::DefineError;
 use crate::memory::{Frame, FrameToken, MemoryError};
-use crate::method::local::{Held, Local};
+use crate::method::local::{Engine, Held, Local, RingSide};
+use crate::method::{Method, MethodRefusal};
 use crate::place::{Dropped, Place};
 use crate::platform::Production;
-use crate::pool::{Pool, Shipped};
+use crate::pool::{AttachError, Pool, Shipped};
 use crate::scope::Scope;
 use crate::target::File;
 use handfast_core::handle::SlotWord;
@@ -57,6 +58,23 @@ pub enum Waited {
     Recycled,
 }
 
+impl Waited {
+    /// `None` if the time was over.
+    #[inline]
+    pub(crate) fn of(how: CoreWaited) -> Option<Self> {
+        match how {
+            CoreWaited::Done => Some(Self::Done),
+            CoreWaited::Recycled => Some(Self::Recycled),
+            CoreWaited::TimedOut => None,
+        }
+    }
+}
+
+fn deadline(timeout: Duration) -> u64 {
+    let ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+    Production::now_ns().saturating_add(ns)
+}
+
 /// How many slots [`Process::recover_dead`] found and dealt with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RecoverReport {
@@ -74,6 +92,7 @@ pub struct Process<'pool> {
     epoch: u32,
     pub(crate) attachment: u32,
     frame_hint: u32,
+    refusal: Option<MethodRefusal>,
     ended: bool,
     not_sync: PhantomData<Cell<()>>,
 }
@@ -84,21 +103,81 @@ impl<'pool> Process<'pool> {
         place: &'pool Place,
         slot: ProcessSlot,
         attached: &Attached,
-    ) -> Self {
-        let context = pool.context(slot, place);
+    ) -> Result<Self, AttachError> {
+        let context = pool.inner().context(slot, place);
         let handles = pool.segment().owned_by(slot);
         let dropped = place.dropped(pool.tag(), handles.clone());
-        let local = Local::new(pool.application(), dropped, handles);
-        Self {
+        let mut process = Self {
             pool,
-            issuer: Issuer::new(context, &attached.generations, local),
+            issuer: Issuer::new(
+                context,
+                &attached.generations,
+                Local::new(pool.application(), dropped, handles),
+            ),
             slot,
             epoch: attached.epoch,
             attachment: place.next_attachment(),
             frame_hint: slot.get() * (pool.frame_count() / pool.config().processes()),
+            refusal: None,
             ended: false,
             not_sync: PhantomData,
+        };
+        // From here on an error ends the attachment as its drop does.
+        match process.engine(place) {
+            Ok(engine) => process.issuer.method_mut().use_engine(engine),
+            Err(refusal) if pool.segment().facts().method.by_itself => {
+                process.refusal = Some(refusal);
+            }
+            Err(refusal) => return Err(refusal.into()),
         }
+        Ok(process)
+    }
+
+    /// What executes the IO of this attachment.
+    fn engine(&self, place: &'pool Place) -> Result<Engine<'pool>, MethodRefusal> {
+        if let Some(staff) = self.pool.inner().staff() {
+            return Ok(Engine::Workers(staff));
+        }
+        if !self.pool.inner().has_rings() {
+            return Ok(Engine::InPlace);
+        }
+        let opened = place.open_ring(self.pool.inner().segment(), self.slot);
+        opened.map_err(|error| MethodRefusal::of_ring(&error))?;
+        if let Err(error) = place.attendant.start(self.pool.inner(), self.slot) {
+            place.ring().close();
+            return Err(MethodRefusal {
+                method: Method::IoUring,
+                cause: format!("the thread that attends to a ring cannot be started: {error}"),
+                remedy: "raise the limit of threads (ulimit -u)".to_owned(),
+            });
+        }
+        RingSide::new(place.ring()).map(Engine::Ring).ok_or_else(|| MethodRefusal {
+            method: Method::IoUring,
+            cause: "its ring was closed while it was opened".to_owned(),
+            remedy: "report this as a fault of handfast".to_owned(),
+        })
+    }
+
+    /// How the IO of this attachment is executed: the pool's method, or [`Method::Sync`] if this process
+    /// could not follow ([`Self::method_refusal`]).
+    #[must_use]
+    pub fn method(&self) -> Method {
+        if self.refusal.is_some() { Method::Sync } else { self.pool.method() }
+    }
+
+    /// Why this process does without the pool's method, if it does.
+    #[must_use]
+    pub fn method_refusal(&self) -> Option<&MethodRefusal> {
+        self.refusal.as_ref()
+    }
+
+    /// With more than `most` of this process's IOs in flight, those marked as
+    /// [`Flags::BUFFERED`](handfast_core::request::Flags::BUFFERED) are given to threads of the kernel, which
+    /// copy from the page cache in its place (PostgreSQL: more than 4). `None`, the default, gives none: it
+    /// pays where copying costs more than the hand-over, on many free cores and with large reads. Only for
+    /// [`Method::IoUring`].
+    pub fn offload_buffered(&mut self, most: Option<u32>) {
+        self.issuer.method_mut().offload_above(most);
     }
 
     /// The pool.
@@ -230,8 +309,7 @@ impl<'pool> Process<'pool> {
         reference: WaitRef,
         timeout: Duration,
     ) -> Result<Option<Waited>, UseError> {
-        let ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
-        self.wait_until(reference, Some(Production::now_ns().saturating_add(ns)))
+        self.wait_until(reference, Some(deadline(timeout)))
     }
 
     #[inline]
@@ -241,11 +319,43 @@ impl<'pool> Process<'pool> {
         deadline_ns: Option<u64>,
     ) -> Result<Option<Waited>, UseError> {
         self.check()?;
-        Ok(match self.issuer.wait(reference, deadline_ns)? {
-            CoreWaited::Done => Some(Waited::Done),
-            CoreWaited::Recycled => Some(Waited::Recycled),
-            CoreWaited::TimedOut => None,
-        })
+        Ok(Waited::of(self.issuer.wait(reference, deadline_ns)?))
+    }
+
+    /// Waits until any of several IOs of any processes is over: which of `references`, and how (futex_waitv(2)).
+    /// What this process has staged is submitted before it blocks. Everything that IO's shared callbacks
+    /// did is visible afterwards (acquire).
+    ///
+    /// # Errors
+    /// [`UseError`]; none, or more than 128, references.
+    pub fn wait_any(&mut self, references: &[WaitRef]) -> Result<(usize, Waited), UseError> {
+        match self.wait_any_until(references, None)? {
+            Some(first) => Ok(first),
+            // Without a deadline no time can be over.
+            None => Err(UseError::Protocol(Error::NotSoMany { given: 0, most: 0 })),
+        }
+    }
+
+    /// The same for at most `timeout`: `None` if all of them go on.
+    ///
+    /// # Errors
+    /// As [`Self::wait_any`].
+    pub fn wait_any_timeout(
+        &mut self,
+        references: &[WaitRef],
+        timeout: Duration,
+    ) -> Result<Option<(usize, Waited)>, UseError> {
+        self.wait_any_until(references, Some(deadline(timeout)))
+    }
+
+    fn wait_any_until(
+        &mut self,
+        references: &[WaitRef],
+        deadline_ns: Option<u64>,
+    ) -> Result<Option<(usize, Waited)>, UseError> {
+        self.check()?;
+        let first = self.issuer.wait_any(references, deadline_ns)?;
+        Ok(first.and_then(|(which, how)| Some((which, Waited::of(how)?))))
     }
 
     /// Whether an IO of any process is over (`pgaio_wref_check_done`). Never waits for another process;
@@ -338,7 +448,13 @@ impl<'pool> Process<'pool> {
             self.issuer.method_mut().leak();
         }
         if let Some(place) = self.pool.place(self.slot) {
-            place.unlock(self.slot);
+            place.attendant.stop(|| self.issuer.context().rouse_reaper());
+            // Nothing is in flight, or the lock is the kernel's to give back, when it is done: it keeps
+            // the lock's description with the ring.
+            if detached.is_ok() {
+                place.unlock(self.slot);
+            }
+            place.ring().close();
             place.give_back();
         }
         Ok(detached?)
@@ -386,7 +502,7 @@ impl std::fmt::Debug for Process<'_> {
 impl Pool {
     /// Whether somebody is attached at a slot (or died attached), its attachment number, its pid.
     pub(crate) fn attachment(&self, slot: ProcessSlot) -> Option<(SlotWord, u32)> {
-        let context = self.context(slot, self.place(slot)?);
+        let context = self.inner().context(slot, self.place(slot)?);
         Some((context.slot_word(slot)?, self.segment().slot(slot)?.pid()))
     }
 }

@@ -50,6 +50,11 @@ struct Mapped {
 pub struct Region(Arc<Mapped>);
 
 impl Region {
+    /// The address of `len` bytes from `at` on; `None` if they are not all inside.
+    pub(crate) fn at(&self, at: usize, len: usize) -> Option<NonNull<u8>> {
+        self.0.mapping.at(at, len)
+    }
+
     pub(crate) fn new(mapping: Mapping, number: u32, pool: PoolTag) -> Self {
         Self(Arc::new(Mapped { mapping, number, pool }))
     }

@@ -13,18 +13,24 @@
 //! | frame words, first word of files | lease words | the protocol |
 //! | files | [`FileEntry`] | the lease's holder |
 //! | user words | the application's | the application |
+//! | staff | [`Staff`] | workers |
+//! | hints | words | the protocol |
+//! | queues | bytes | the kernel, and who completes |
 //! | frames | bytes | IO, and their owners |
 //!
 //! Checked by: the tests of `layout`, `header` and `tests/tests/segment.rs`.
 
 use crate::header::{self, HeaderError, HeaderFacts};
 use crate::layout::{Layout, Section};
+use crate::method::Method;
+use crate::method::staff::Staff;
 use crate::platform::{Payload, Production, Word64};
 use crate::sys::mapping::{ForkGuard, Mapping};
+use crate::sys::uring::SharedQueue;
 use crossbeam_utils::CachePadded;
 use handfast_core::handle::{Handle, Iovec, Slot};
-use handfast_core::ids::{HandleId, PoolTag, ProcessSlot};
-use handfast_core::protocol::Shared;
+use handfast_core::ids::{Generation, HandleId, PoolTag, ProcessSlot};
+use handfast_core::protocol::{Doorbell, Shared};
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
@@ -37,11 +43,16 @@ const _: () = {
     assert!(size_of::<SharedSlot>() as u64 == crate::layout::SLOT_BYTES);
     assert!(size_of::<Iovec<Production>>() as u64 == crate::layout::IOVEC_BYTES);
     assert!(size_of::<FileEntry>() as u64 == crate::layout::FILE_BYTES);
+    assert!(size_of::<Staff>() as u64 <= crate::layout::STAFF_BYTES);
+    assert!(size_of::<SlotHints>() as u64 == crate::layout::HINTS_BYTES);
     assert!(size_of::<Handle<Production>>() <= 128, "the promised memory per handle");
 };
 
 /// Words of a file entry that hold its path.
 pub(crate) const PATH_WORDS: usize = 124;
+
+/// The hints of one slot.
+pub(crate) type SlotHints = [Word64; 16];
 
 /// One entry of the shared file table: how another process re-opens a file.
 #[repr(C)]
@@ -75,6 +86,10 @@ unsafe impl Overlay for SharedSlot {}
 unsafe impl Overlay for Iovec<Production> {}
 // SAFETY: `#[repr(C)]` over atomics.
 unsafe impl Overlay for FileEntry {}
+// SAFETY: `#[repr(C)]` over atomics.
+unsafe impl Overlay for Staff {}
+// SAFETY: an array of transparent atomic integers.
+unsafe impl Overlay for SlotHints {}
 
 /// A section as an array. Valid as long as the mapping that it was made from: [`Segment`] keeps
 /// both and lends only for its own life.
@@ -118,6 +133,9 @@ pub(crate) struct Segment {
     frame_words: Table<Word64>,
     files: Table<FileEntry>,
     user_words: Table<AtomicU64>,
+    staff: Table<Staff>,
+    hints: Table<SlotHints>,
+    queues: usize,
     frames: usize,
     fork_guard: ForkGuard,
     // Dropped last: everything above points into it.
@@ -167,6 +185,9 @@ impl Segment {
             frame_words: Table::new(&mapping, layout.frame_words).ok_or_else(wrong)?,
             files: Table::new(&mapping, layout.files).ok_or_else(wrong)?,
             user_words: Table::new(&mapping, layout.user_words).ok_or_else(wrong)?,
+            staff: Table::new(&mapping, layout.staff).ok_or_else(wrong)?,
+            hints: Table::new(&mapping, layout.hints).ok_or_else(wrong)?,
+            queues: usize::try_from(layout.queues.offset).map_err(|_| wrong())?,
             frames: usize::try_from(layout.frames.offset).map_err(|_| wrong())?,
             facts,
             fork_guard,
@@ -197,6 +218,35 @@ impl Segment {
 
     pub fn user_words(&self) -> &[AtomicU64] {
         self.user_words.as_slice()
+    }
+
+    /// The words that workers share.
+    #[inline(always)]
+    pub fn staff(&self) -> Option<&Staff> {
+        self.staff.as_slice().first()
+    }
+
+    /// The hints of all slots.
+    pub fn all_hints(&self) -> &[SlotHints] {
+        self.hints.as_slice()
+    }
+
+    /// Where the completion queue of a slot lies.
+    ///
+    /// Valid as long as the segment: whoever uses it keeps that.
+    pub fn queue(&self, slot: ProcessSlot) -> Option<SharedQueue> {
+        let each = usize::try_from(self.layout().queue_bytes()).ok()?;
+        let at = self.queues.checked_add(slot.index().checked_mul(each)?)?;
+        let inside = slot.get() < self.facts.config.processes();
+        let memory = self.mapping.at(at, each).filter(|_| inside)?;
+        // SAFETY: `each` bytes of the mapping, in which no reference but to atomics exists, and those to
+        // other sections; whoever makes a ring with it keeps the segment.
+        unsafe { SharedQueue::new(memory, each) }
+    }
+
+    /// The generation of a handle at this moment.
+    pub fn generation_of(&self, id: HandleId) -> Option<Generation> {
+        self.handle(id).map(Handle::generation)
     }
 
     pub fn frame_words(&self) -> &[Word64] {
@@ -241,6 +291,27 @@ impl Segment {
 }
 
 impl Shared<Production> for Segment {
+    #[inline(always)]
+    fn hints(&self, slot: ProcessSlot) -> &[Word64] {
+        if self.facts.method.method != Method::Worker {
+            return &[];
+        }
+        self.hints.as_slice().get(slot.index()).map_or(&[], |words| &words[..])
+    }
+
+    #[inline(always)]
+    fn doorbell(&self) -> Option<&Doorbell<Production>> {
+        if self.facts.method.method != Method::Worker {
+            return None;
+        }
+        self.staff().map(|staff| &staff.doorbell)
+    }
+
+    #[inline(always)]
+    fn has_ring(&self, _slot: ProcessSlot) -> bool {
+        self.facts.method.method == Method::IoUring
+    }
+
     #[inline(always)]
     fn tag(&self) -> PoolTag {
         PoolTag(self.facts.pool_tag)

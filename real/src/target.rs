@@ -15,9 +15,11 @@
 //! `tests/tests/files.rs`.
 
 use crate::memory::MemoryError;
+use crate::method::Method;
+use crate::method::ring::{RegisteredFile, RingFiles};
 use crate::registry::{Application, in_words};
 use crate::segment::{FileEntry, PATH_WORDS, Segment};
-use crate::sys::file::{self, Identity};
+use crate::sys::file::{self, Access, Identity, Manner};
 use handfast_core::ids::ProcessSlot;
 use handfast_core::lease::{Holding, LeaseWord};
 use handfast_core::platform::{Atomic64 as _, Field as _};
@@ -29,7 +31,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// The longest path that an entry has room for.
 const PATH_BYTES: usize = PATH_WORDS * 8;
@@ -69,7 +72,17 @@ struct OpenFile<'pool> {
     entry: Option<(&'pool FileEntry, LeaseWord)>,
     /// The application's, for a target of its own.
     kind: Option<&'pool dyn Target>,
+    /// Whether a worker may execute IO on it: it finds the file, and writes where it is told to.
+    for_workers: bool,
+    /// What direct IO needs, if it is open for that: alignment of memory, and of offset and length.
+    direct: Option<(u32, u32)>,
+    /// Its place in the table of a ring of this process, and how often it was used without.
+    registered: OnceLock<RegisteredFile>,
+    uses: AtomicU32,
 }
+
+/// A file that is used more often than this is registered with the ring.
+const USES_BEFORE_REGISTERED: u32 = 4;
 
 impl<'pool> File<'pool> {
     /// An open file and the path under which other processes find it again. Without a free entry in
@@ -82,10 +95,16 @@ impl<'pool> File<'pool> {
     ) -> io::Result<Self> {
         let identity = Identity::of(fd.as_fd())?;
         let absolute = std::path::absolute(path)?;
+        let (manner, append) = Manner::of(fd.as_fd())?;
         let entry = take_entry(segment, holder, identity, &absolute);
         let number = entry.as_ref().map_or(0, |(number, _, _)| *number);
-        let data = [number, identity.device, identity.inode];
+        let data = [number | u64::from(manner.number()) << 32, identity.device, identity.inode];
         let entry = entry.map(|(_, entry, word)| (entry, word));
+        // Asked once here instead of each time in a worker, which could only fail the IO.
+        let direct = manner.is_direct().then(|| file::direct_io_limits(fd.as_fd())).flatten();
+        let workers = segment.facts().method.method == Method::Worker;
+        let for_workers =
+            workers && entry.is_some() && !append && file::find(&absolute, identity).is_ok();
         Ok(Self(Arc::new(OpenFile {
             fd,
             target: TargetId::FILE,
@@ -93,7 +112,42 @@ impl<'pool> File<'pool> {
             segment,
             entry,
             kind: None,
+            for_workers,
+            direct,
+            registered: OnceLock::new(),
+            uses: AtomicU32::new(0),
         })))
+    }
+
+    /// What direct IO on it needs, if it is open for that.
+    #[inline(always)]
+    pub(crate) fn direct_limits(&self) -> Option<(u32, u32)> {
+        self.0.direct
+    }
+
+    /// Whether a worker may execute IO on it.
+    #[inline(always)]
+    pub(crate) fn is_for_workers(&self) -> bool {
+        self.0.for_workers
+    }
+
+    /// Its place in the table of this ring. A file that is used again and again gets one; it keeps
+    /// the first ring's.
+    #[inline(always)]
+    pub(crate) fn in_ring(&self, table: &Arc<RingFiles>) -> Option<u32> {
+        match self.0.registered.get() {
+            Some(registered) => registered.in_ring(table),
+            None => self.into_ring(table),
+        }
+    }
+
+    #[cold]
+    fn into_ring(&self, table: &Arc<RingFiles>) -> Option<u32> {
+        if self.0.uses.fetch_add(1, Ordering::Relaxed) != USES_BEFORE_REGISTERED {
+            return None;
+        }
+        let registered = table.register(self.as_fd())?;
+        self.0.registered.get_or_init(|| registered).in_ring(table)
     }
 
     /// A descriptor under a target kind of the application's own.
@@ -104,7 +158,18 @@ impl<'pool> File<'pool> {
         fd: OwnedFd,
     ) -> Self {
         let (segment, kind) = (&*application.segment, application.registry.find_target(target));
-        Self(Arc::new(OpenFile { fd, target, data, segment, entry: None, kind }))
+        Self(Arc::new(OpenFile {
+            fd,
+            target,
+            data,
+            segment,
+            entry: None,
+            kind,
+            for_workers: kind.is_some(),
+            direct: None,
+            registered: OnceLock::new(),
+            uses: AtomicU32::new(0),
+        }))
     }
 
     pub(crate) fn is_of(&self, segment: &Segment) -> bool {
@@ -123,7 +188,8 @@ impl<'pool> File<'pool> {
         self.0.target
     }
 
-    /// The data of the target (`pgaio_io_get_target_data`). Of a file: entry, device, inode.
+    /// The data of the target (`pgaio_io_get_target_data`). Of a file: entry (and, above its 32 bits, whether
+    /// it is open for direct or synchronous IO), device, inode.
     #[must_use]
     pub fn target_data(&self) -> [u64; 3] {
         self.0.data
@@ -142,7 +208,8 @@ impl<'pool> File<'pool> {
         match self.0.kind {
             Some(kind) => kind.reopen(self.0.data),
             None if self.0.target == TargetId::FILE => {
-                reopen_file(self.0.segment, self.0.data, write)
+                let access = if write { Access::Both } else { Access::Read };
+                reopen_file(self.0.segment, self.0.data, access)
             }
             None => Err(io::ErrorKind::NotFound.into()),
         }
@@ -215,7 +282,8 @@ fn take_entry<'pool>(
 /// The path of an entry, if it is held for this device and inode. May be read while it changes;
 /// whoever opens the path compares device and inode again.
 fn entry_path(segment: &Segment, data: [u64; 3]) -> Option<PathBuf> {
-    let entry = segment.files().get(usize::try_from(data[0].checked_sub(1)?).ok()?)?;
+    let number = data[0] & u64::from(u32::MAX);
+    let entry = segment.files().get(usize::try_from(number.checked_sub(1)?).ok()?)?;
     let before = LeaseWord::from_raw(entry.lease.load(Site::LeaseLook));
     if !matches!(before.holding(), Some(Holding::Owned { .. })) {
         return None;
@@ -230,14 +298,20 @@ fn entry_path(segment: &Segment, data: [u64; 3]) -> Option<PathBuf> {
     (matches && before == after).then(|| PathBuf::from(std::ffi::OsString::from_vec(bytes)))
 }
 
-/// Opens the file that the data name, read-only or for reading and writing, and checks that it is
+/// Opens the file that the data name, to be used in the manner that they name, and checks that it is
 /// still the same: a file that was replaced under its path is refused (S16).
 ///
 /// # Errors
 /// The system's, [`io::ErrorKind::NotFound`] if the entry is gone, and those of [`file::reopen`].
-pub(crate) fn reopen_file(segment: &Segment, data: [u64; 3], write: bool) -> io::Result<OwnedFd> {
+pub(crate) fn reopen_file(
+    segment: &Segment,
+    data: [u64; 3],
+    access: Access,
+) -> io::Result<OwnedFd> {
     let path = entry_path(segment, data).ok_or(io::ErrorKind::NotFound)?;
-    file::reopen(&path, Identity { device: data[1], inode: data[2] }, write)
+    #[expect(clippy::cast_possible_truncation, reason = "the upper half")]
+    let manner = Manner::from_number((data[0] >> 32) as u32);
+    file::reopen(&path, Identity { device: data[1], inode: data[2] }, access, manner)
 }
 
 /// A request's target in words.

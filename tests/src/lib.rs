@@ -22,3 +22,23 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
         std::thread::yield_now();
     }
 }
+
+use handfast::{Method, Pool, PoolBuilder};
+use std::cell::Cell;
+
+thread_local! {
+    static METHOD: Cell<Method> = const { Cell::new(Method::Sync) };
+}
+
+/// Settings of a pool whose IO is executed as the running test wants it: [`with_method`], else in place.
+pub fn builder() -> PoolBuilder {
+    Pool::builder().method(METHOD.get())
+}
+
+/// Runs a test with this method.
+pub fn with_method<R>(method: Method, test: impl FnOnce() -> R) -> R {
+    let before = METHOD.replace(method);
+    let result = test();
+    METHOD.set(before);
+    result
+}

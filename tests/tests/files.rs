@@ -391,7 +391,7 @@ fn a_target_of_the_applications_own_is_described_and_reopened_by_it() {
 #[test]
 fn a_target_of_an_unregistered_kind_is_refused() {
     let data = Data::new(b"x");
-    let pool = handfast::Pool::builder().create().unwrap();
+    let pool = handfast_tests::builder().create().unwrap();
     let mut me = pool.attach().unwrap();
     let file = std::fs::File::open(data.path()).unwrap();
     let refused = me.target(TargetId(9), [0; 3], file).unwrap_err();

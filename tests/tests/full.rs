@@ -88,7 +88,7 @@ fn put(file: &std::ffi::CStr, text: &str) -> Result<(), ()> {
 
 fn in_the_small_file_system(directory: &Path) {
     let path = directory.join("pool");
-    let small = || Pool::builder().processes(1).frames(8).frame_size(4096).max_files(4);
+    let small = || handfast_tests::builder().processes(1).frames(8).frame_size(4096).max_files(4);
     let large = small().frames(1024).create_named(&path).unwrap_err();
     let CreateError::Segment { source, bytes } = &large else { panic!("{large}") };
     assert_eq!(source.kind(), io::ErrorKind::StorageFull);

@@ -79,6 +79,10 @@ impl EventCount for Count {
     fn sleep(&self, _ticket: u32, _slice_ns: u64) -> Slept {
         panic!("there is nobody who could wake the only thread");
     }
+    const MOST: usize = 1;
+    fn sleep_any(_counts: &[(&Self, u32)], _slice_ns: u64) -> Slept {
+        panic!("there is nobody who could wake the only thread");
+    }
     fn post(&self) {
         self.0.fetch_add(1, Site::CountPost.ordering());
     }

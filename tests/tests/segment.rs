@@ -115,7 +115,7 @@ fn each_fault_of_a_header_has_its_own_error() {
     assert!(matches!(header(with_word(3, 1)), HeaderError::CallbacksDiffer { found: 1, .. }));
     assert!(matches!(header(with_word(5, 0)), HeaderError::BadConfig(_)));
     assert!(matches!(header(with_word(6, 1 << 40)), HeaderError::BadWord { word: 6, .. }));
-    assert!(matches!(header(with_word(13, 1)), HeaderError::WrongLength { header: 1, .. }));
+    assert!(matches!(header(with_word(15, 1)), HeaderError::WrongLength { header: 1, .. }));
     assert_eq!(header(with_word(14, 0)), HeaderError::NotReady);
     for wrong in [8192, 1 << 20] {
         let resized = opened_after(|path| {
@@ -201,7 +201,7 @@ fn r18_settings_that_are_too_large_together_are_refused_before_memory_is_taken()
 #[test]
 fn default_concurrency_is_postgresqls() {
     let handles = |processes, frames| {
-        let pool = Pool::builder().processes(processes).frames(frames).frame_size(512);
+        let pool = handfast_tests::builder().processes(processes).frames(frames).frame_size(512);
         pool.create().unwrap().config().handles_per_process()
     };
     assert_eq!([handles(2, 20), handles(2, 1000), handles(10, 9), handles(4, 0)], [10, 64, 1, 1]);

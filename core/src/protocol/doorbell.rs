@@ -18,8 +18,9 @@
 //! Checked by: the unit tests below and the model's worker scenarios. Not checked: damaged counts, which cost
 //! wake-ups, or lose them until the workers' slices are over.
 
+use super::reap::BELL_SLICE_NS;
 use super::{Context, Embed, Shared};
-use crate::platform::{Atomic64, EventCount, Platform, SLICE_NS, Slept};
+use crate::platform::{Atomic64, EventCount, Platform, Slept};
 use crate::site::Site;
 
 /// How many workers are about to sleep, and how many wake-ups they are owed.
@@ -100,6 +101,12 @@ impl<P: Platform> Doorbell<P> {
         Self { word: P::Atomic64::new(0), count: P::EventCount::new() }
     }
 
+    /// How many workers sleep and nobody has set out to wake, as it was a moment ago.
+    #[must_use]
+    pub fn sleepers(&self) -> u32 {
+        DoorbellWord(self.word.load(Site::HintLook)).sleepers()
+    }
+
     /// Wakes as many workers as there is new work, if any sleep.
     #[inline]
     #[track_caller]
@@ -158,7 +165,7 @@ impl<P: Platform> Doorbell<P> {
 
     #[track_caller]
     pub(super) fn sleep(&self, ticket: u32) -> Slept {
-        self.count.sleep(ticket, SLICE_NS)
+        self.count.sleep(ticket, BELL_SLICE_NS)
     }
 
     /// A failed exchange is another's progress; nobody but this worker waits for it to succeed.

@@ -1,8 +1,9 @@
 //! A worker: performs what [`Worker`] decides (`IoWorkerMain` of PostgreSQL).
 //!
 //! It owns an IO from the claim to COMPLETED_SHARED; if it dies in between, a recoverer takes the claim
-//! back or finishes the completion. No sleep is longer than one slice, after which it looks again:
-//! whoever rang may have died on the way. Without a death no wake-up depends on that. Invariants: S1, L2,
+//! back or finishes the completion. No sleep is longer than a second, after which it looks again:
+//! whoever rang may have died on the way, and then its recoverer rings, or the waiter whose slice is over. Without
+//! a death no wake-up depends on that. Invariants: S1, L2,
 //! L5. Checked by: the model's worker scenarios.
 
 use super::complete::Claimed;

@@ -24,6 +24,8 @@ pub(crate) struct Extent {
     pub length: u64,
     /// Whether some of it can be reached by the issuer only.
     pub local: bool,
+    /// Whether workers can reach all of it.
+    pub common: bool,
 }
 
 /// What an IO holds of its issuer's memory.
@@ -50,13 +52,23 @@ impl<'pool> Buffers<'pool> {
     #[inline(always)]
     pub fn check(&self, segment: &Segment, holder: Holder) -> Result<Extent, MemoryError> {
         match self {
-            Self::None => Ok(Extent { count: 0, length: 0, local: false }),
+            Self::None => Ok(Extent { count: 0, length: 0, local: false, common: true }),
             Self::One(memory) => {
                 memory.check(segment, holder)?;
                 let (length, local) = (memory.len() as u64, memory.is_local());
-                Ok(Extent { count: 1, length, local })
+                Ok(Extent { count: 1, length, local, common: memory.is_common(segment) })
             }
             Self::Many(list) => check_all(list, segment, holder),
+        }
+    }
+
+    /// Whether some of it can be reached by this process only.
+    #[inline(always)]
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::One(memory) => memory.is_local(),
+            Self::Many(list) => list.iter().any(Memory::is_local),
         }
     }
 
@@ -105,11 +117,12 @@ fn check_all(
     segment: &Segment,
     holder: Holder,
 ) -> Result<Extent, MemoryError> {
-    let mut extent = Extent { count: list.len(), length: 0, local: false };
+    let mut extent = Extent { count: list.len(), length: 0, local: false, common: true };
     for memory in list {
         memory.check(segment, holder)?;
         extent.length = extent.length.saturating_add(memory.len() as u64);
         extent.local |= memory.is_local();
+        extent.common &= memory.is_common(segment);
     }
     Ok(extent)
 }

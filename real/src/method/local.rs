@@ -1,4 +1,4 @@
-//! The issuer's private side: an array slab by handle with the memory lent to its IO, the descriptor,
+//! The issuer's private side of every method: an array slab by handle with the memory lent to its IO, the descriptor,
 //! and, when the IO is over, its result (S15: written once, by the owner).
 //!
 //! | entry | when |
@@ -12,18 +12,22 @@
 //! PostgreSQL: `PgAioReturn` behind a raw pointer into the issuer's frame (MUSEUM R4).
 
 use super::kept::KeptFiles;
+use super::ring::{Flights, ProcessRing, RingFiles, Wish};
+use super::staff::Staff;
 use crate::memory::{Buffers, LentBuffers, Memory};
 use crate::place::Dropped;
 use crate::registry::{Application, IoError};
 use crate::sys::io as sys;
+use crate::sys::uring::Op;
 use crate::target::File;
 use handfast_core::handle::Place;
 use handfast_core::ids::{Generation, HandleId};
 use handfast_core::outcome::{Outcome, RawResult, Status};
 use handfast_core::protocol::{Shared as _, Submit};
-use handfast_core::request::{Operation, Request};
+use handfast_core::request::{Flags, Operation, Request};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd};
+use std::sync::Arc;
 
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 enum Stage {
@@ -37,9 +41,17 @@ enum Stage {
 struct Entry<'pool> {
     stage: Stage,
     keeps_file: bool,
+    /// Given to the kernel or to workers.
+    flies: bool,
     fd: Option<RawFd>,
+    /// The file's place in the ring's table.
+    registered: Option<u32>,
     generation: u64,
+    operation: Option<Operation>,
+    offset: u64,
     held: Held<'pool>,
+    /// What the kernel reads the addresses of several buffers from.
+    pieces: Vec<sys::IoVec>,
 }
 
 /// What an IO gives back to its user when it is over.
@@ -55,9 +67,42 @@ impl Default for Held<'_> {
     }
 }
 
+/// Who executes what the issuer does not execute in place.
+pub(crate) enum Engine<'pool> {
+    /// Nobody.
+    InPlace,
+    /// The pool's workers.
+    Workers(&'pool Staff),
+    /// The kernel.
+    Ring(RingSide<'pool>),
+}
+
+/// The issuer's side of its ring.
+pub(crate) struct RingSide<'pool> {
+    ring: &'pool ProcessRing,
+    files: Arc<RingFiles>,
+    flights: Arc<Flights>,
+    /// More buffered IOs in flight than this: the next one is for a kernel thread.
+    offload_above: Option<u32>,
+    flying: u32,
+}
+
+impl<'pool> RingSide<'pool> {
+    /// Of an open ring.
+    pub fn new(ring: &'pool ProcessRing) -> Option<Self> {
+        let (files, flights) = ring.parts()?;
+        Some(Self { ring, files, flights, offload_above: None, flying: 0 })
+    }
+
+    fn offloads(&self, flags: Flags) -> bool {
+        flags.contains(Flags::BUFFERED) && self.offload_above.is_some_and(|most| self.flying > most)
+    }
+}
+
 /// The issuer's side of the method in use.
 pub(crate) struct Local<'pool> {
     base: u32,
+    engine: Engine<'pool>,
     entries: Box<[Entry<'pool>]>,
     kept: KeptFiles<'pool>,
     set_aside: BTreeMap<(u32, u64), Held<'pool>>,
@@ -73,6 +118,15 @@ pub(crate) struct Local<'pool> {
 // memory that the entries own; everything else is Send.
 unsafe impl Send for Local<'_> {}
 
+/// How an IO is to be started.
+pub(crate) struct Start<'f, 'pool> {
+    pub file: &'f File<'pool>,
+    pub operation: Operation,
+    pub offset: u64,
+    /// It may outlive the caller's borrow of the file.
+    pub keep: bool,
+}
+
 impl<'pool> Local<'pool> {
     pub fn new(
         application: &'pool Application,
@@ -82,6 +136,7 @@ impl<'pool> Local<'pool> {
         let max_iovecs = application.segment.facts().config.max_iovecs();
         Self {
             base: handles.start,
+            engine: Engine::InPlace,
             entries: handles.map(|_| Entry::default()).collect(),
             kept: KeptFiles::default(),
             set_aside: BTreeMap::new(),
@@ -90,6 +145,33 @@ impl<'pool> Local<'pool> {
             application,
             iovecs: Vec::with_capacity(max_iovecs as usize),
             places: Vec::with_capacity(max_iovecs as usize),
+        }
+    }
+
+    /// Who executes from now on; nothing has been started.
+    pub fn use_engine(&mut self, engine: Engine<'pool>) {
+        self.engine = engine;
+    }
+
+    /// From how many buffered IOs in flight on the next one is for a kernel thread.
+    pub fn offload_above(&mut self, most: Option<u32>) {
+        if let Engine::Ring(side) = &mut self.engine {
+            side.offload_above = most;
+        }
+    }
+
+    /// Whether everything is over when its start returns.
+    #[inline(always)]
+    pub fn is_in_place(&self) -> bool {
+        matches!(self.engine, Engine::InPlace)
+    }
+
+    /// Whether only the issuer can execute an IO on this file with such memory.
+    #[inline(always)]
+    pub fn is_only_for_issuer(&self, file: &File<'_>, reachable: bool) -> bool {
+        match self.engine {
+            Engine::InPlace | Engine::Ring(_) => false,
+            Engine::Workers(_) => !reachable || !file.is_for_workers(),
         }
     }
 
@@ -133,10 +215,10 @@ impl<'pool> Local<'pool> {
         }
     }
 
-    /// Lends the memory in the handle's place to an IO that is about to start. `keep` says that the IO
-    /// may outlive the caller's borrow of the file.
+    /// Lends the memory in the handle's place to an IO that is about to start.
     #[inline(always)]
-    pub fn lend(&mut self, io: (HandleId, Generation), file: &File<'pool>, keep: bool) {
+    pub fn lend(&mut self, io: (HandleId, Generation), start: &Start<'_, 'pool>) {
+        let Start { file, operation, offset, keep } = *start;
         let index = self.index(io.0) as usize;
         let Some(entry) = self.entries.get_mut(index) else { return };
         entry.held.memory.0.lend(io);
@@ -144,6 +226,11 @@ impl<'pool> Local<'pool> {
         entry.generation = io.1.get();
         entry.fd = Some(file.as_fd().as_raw_fd());
         entry.keeps_file = keep;
+        if let Engine::Ring(side) = &self.engine {
+            entry.operation = Some(operation);
+            entry.offset = offset;
+            entry.registered = file.in_ring(&side.files);
+        }
         if keep {
             self.kept.keep(file);
         }
@@ -281,6 +368,20 @@ impl<'pool> Local<'pool> {
         execute(entry.descriptor()?, &self.iovecs, request)
     }
 
+    /// Memory of this process alone is given back only if the kernel has said that it is done with it,
+    /// whatever the handle's word says: it is given up otherwise (S24, S26).
+    #[cold]
+    fn leak_unless_landed(&mut self, index: u32, generation: Generation) {
+        let Engine::Ring(side) = &self.engine else { return };
+        if side.flights.has_landed(index, generation) {
+            return;
+        }
+        if let Some(entry) = self.entries.get_mut(index as usize) {
+            std::mem::forget(std::mem::take(&mut entry.held.memory));
+            std::mem::forget(std::mem::take(&mut entry.pieces));
+        }
+    }
+
     #[cold]
     fn keep_error(&mut self, io: HandleId, outcome: Outcome) {
         let index = self.index(io) as usize;
@@ -302,6 +403,37 @@ impl<'pool> Local<'pool> {
 }
 
 impl Entry<'_> {
+    /// What the kernel is asked to do.
+    #[inline(always)]
+    fn wish(&mut self, offload: bool) -> Wish {
+        let (op, addr, len) = self.subject();
+        let (fd, registered, offset) = (self.fd.unwrap_or(-1), self.registered, self.offset);
+        Wish { op, fd, registered, addr, len, offset, offload }
+    }
+
+    #[inline(always)]
+    fn subject(&mut self) -> (Op, u64, u32) {
+        let read = match self.operation {
+            Some(Operation::Readv) => true,
+            Some(Operation::Writev) => false,
+            Some(Operation::Fsync) => return (Op::Fsync, 0, 0),
+            Some(Operation::Fdatasync) => return (Op::Fdatasync, 0, 0),
+            None => return (Op::Nop, 0, 0),
+        };
+        let length = |len| u32::try_from(len).unwrap_or(u32::MAX);
+        if let Buffers::One(memory) = &self.held.memory.0
+            && let Some(piece) = memory.iovec()
+        {
+            let op = if read { Op::Read } else { Op::Write };
+            return (op, piece.base.as_ptr().expose_provenance() as u64, length(piece.len));
+        }
+        let list = self.held.memory.0.as_slice();
+        self.pieces.clear();
+        self.pieces.extend(list.iter().filter_map(|memory| memory.iovec()));
+        let op = if read { Op::Readv } else { Op::Writev };
+        (op, self.pieces.as_ptr().expose_provenance() as u64, length(self.pieces.len()))
+    }
+
     #[inline(always)]
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         // SAFETY: the descriptor is open: the caller of the start borrows its file until the IO is
@@ -330,15 +462,50 @@ fn sync(fd: BorrowedFd<'_>, operation: Operation) -> i32 {
 
 impl Submit for Local<'_> {
     #[inline(always)]
-    fn in_place(&self, _request: &Request) -> bool {
-        true
+    fn in_place(&self, request: &Request) -> bool {
+        match &self.engine {
+            Engine::InPlace => true,
+            Engine::Workers(staff) => {
+                let own = Flags::SYNCHRONOUS.union(Flags::REFERENCES_LOCAL);
+                request.flags.intersects(own) || staff.alive() == 0
+            }
+            Engine::Ring(side) => {
+                request.flags.contains(Flags::SYNCHRONOUS) || side.ring.is_broken()
+            }
+        }
     }
 
+    /// A ring has more completion entries than the process has handles, and more submission entries than a
+    /// batch has IOs.
     fn accept(&mut self, wanted: usize) -> usize {
         wanted
     }
 
-    fn submit(&mut self, _ios: &[(HandleId, Generation)]) {}
+    #[inline]
+    fn submit(&mut self, ios: &[(HandleId, Generation)]) {
+        for (id, _) in ios {
+            let index = self.index(*id) as usize;
+            if let Some(entry) = self.entries.get_mut(index) {
+                entry.flies = true;
+            }
+        }
+        let Engine::Ring(side) = &mut self.engine else { return };
+        let (base, entries, segment) = (self.base, &mut self.entries, &self.application.segment);
+        let mut flying = side.flying;
+        let wishes = ios.iter().filter_map(|&(id, generation)| {
+            let entry = entries.get_mut(id.0.wrapping_sub(base) as usize)?;
+            let offload = side.offload_above.is_some() && {
+                let request = segment.handle(id).and_then(|handle| handle.peek_request());
+                request.is_some_and(|request| side.offloads(request.flags))
+            };
+            flying += 1;
+            Some((id, generation, entry.wish(offload)))
+        });
+        // SAFETY: the entries own memory and addresses, and keep the file, until `retired`, which waits for
+        // the kernel where the memory could go (`leak_unless_landed`); frames and regions stay mapped.
+        unsafe { side.ring.submit(wishes) };
+        side.flying = flying;
+    }
 
     #[inline(always)]
     fn execute(&mut self, io: HandleId, request: &Request) -> RawResult {
@@ -347,14 +514,29 @@ impl Submit for Local<'_> {
     }
 
     /// What runs in place is over when its start returns.
-    fn is_outstanding(&self, _io: HandleId) -> bool {
-        false
+    fn is_outstanding(&self, io: HandleId) -> bool {
+        let index = self.index(io);
+        match &self.engine {
+            Engine::InPlace => false,
+            Engine::Workers(_) => self.entries.get(index as usize).is_some_and(|entry| entry.flies),
+            Engine::Ring(side) => side.flights.is_outstanding(index),
+        }
     }
 
     #[inline(always)]
     fn retired(&mut self, io: HandleId, generation: Generation, outcome: Outcome) {
         let index = self.index(io);
+        if let Engine::Ring(side) = &mut self.engine {
+            let entry = self.entries.get(index as usize);
+            if entry.is_some_and(|entry| entry.flies) {
+                side.flying = side.flying.saturating_sub(1);
+            }
+            if entry.is_some_and(|entry| entry.flies && entry.held.memory.0.is_local()) {
+                self.leak_unless_landed(index, generation);
+            }
+        }
         let Some(entry) = self.entries.get_mut(index as usize) else { return };
+        entry.flies = false;
         entry.held.memory.0.take_back();
         entry.held.outcome = outcome;
         entry.stage = Stage::Over;

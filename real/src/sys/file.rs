@@ -26,16 +26,66 @@ impl Identity {
     }
 }
 
-/// Opens the file at `path` for reading, or for reading and writing, if it is `expected`.
-///
-/// open(2) of a FIFO waits for its other end, and that of a device may do anything. So the first is
-/// with O_PATH, which finds the file and does nothing to it; once that is the expected one and a regular
-/// file or a block device, the second goes to the very same file by way of `/proc/self/fd`.
+/// What a file is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Reading, or syncing.
+    Read,
+    /// Writing.
+    Write,
+    /// Reading and writing.
+    Both,
+}
+
+/// How IO on a descriptor behaves, beside what file it is: what another descriptor for the same file must
+/// be opened with to do the same. A small number, so that it can be told to other processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Manner(u32);
+
+impl Manner {
+    const FLAGS: [OFlags; 3] = [OFlags::DIRECT, OFlags::DSYNC, OFlags::SYNC];
+
+    /// fcntl(2) with F_GETFL: the manner of an open descriptor, and whether it only appends.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn of(fd: BorrowedFd<'_>) -> io::Result<(Manner, bool)> {
+        let flags = rustix::fs::fcntl_getfl(fd)?;
+        let bit = |flag: OFlags| u32::from(flags.contains(flag));
+        let [direct, dsync, sync] = Manner::FLAGS.map(bit);
+        Ok((Manner(direct | dsync << 1 | sync << 2), flags.contains(OFlags::APPEND)))
+    }
+
+    /// Whether it goes past the page cache.
+    pub(crate) fn is_direct(self) -> bool {
+        self.0 & 1 == 1
+    }
+
+    /// As a number below eight.
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
+
+    /// From any number.
+    pub(crate) fn from_number(number: u32) -> Manner {
+        Manner(number & 7)
+    }
+
+    fn flags(self) -> OFlags {
+        let with = |flags: OFlags, (bit, flag): (u32, OFlags)| {
+            if self.0 >> bit & 1 == 1 { flags | flag } else { flags }
+        };
+        (0..).zip(Manner::FLAGS).fold(OFlags::empty(), with)
+    }
+}
+
+/// Finds the file at `path`, without doing anything to it, if it is `expected` and can be opened without
+/// waiting.
 ///
 /// # Errors
 /// The kernel's; `StaleNetworkFileHandle` if it is another file, `Unsupported` if it is the expected
-/// one but of another kind.
-pub(crate) fn reopen(path: &Path, expected: Identity, write: bool) -> io::Result<OwnedFd> {
+/// one but neither a regular file nor a block device.
+pub(crate) fn find(path: &Path, expected: Identity) -> io::Result<OwnedFd> {
     let find = || rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let found = rustix::io::retry_on_intr(find)?;
     if Identity::of(found.as_fd())? != expected {
@@ -45,7 +95,30 @@ pub(crate) fn reopen(path: &Path, expected: Identity, write: bool) -> io::Result
     if !matches!(kind, FileType::RegularFile | FileType::BlockDevice) {
         return Err(io::ErrorKind::Unsupported.into());
     }
-    let access = if write { OFlags::RDWR } else { OFlags::RDONLY };
+    Ok(found)
+}
+
+/// Opens the file at `path` if it is `expected`.
+///
+/// open(2) of a FIFO waits for its other end, and that of a device may do anything. So the first is
+/// with O_PATH, which finds the file and does nothing to it; once that is the expected one and a regular
+/// file or a block device, the second goes to the very same file by way of `/proc/self/fd`.
+///
+/// # Errors
+/// As of [`find`].
+pub(crate) fn reopen(
+    path: &Path,
+    expected: Identity,
+    access: Access,
+    manner: Manner,
+) -> io::Result<OwnedFd> {
+    let found = find(path, expected)?;
+    let access = manner.flags()
+        | match access {
+            Access::Read => OFlags::RDONLY,
+            Access::Write => OFlags::WRONLY,
+            Access::Both => OFlags::RDWR,
+        };
     let link = format!("/proc/self/fd/{}", found.as_raw_fd());
     let open = || rustix::fs::open(link.as_str(), access | OFlags::CLOEXEC, Mode::empty());
     Ok(rustix::io::retry_on_intr(open)?)

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use rustix::fs::Timespec;
 use rustix::io::Errno;
-use rustix::thread::futex::{self, Flags};
+use rustix::thread::futex::{self, Flags, Wait, WaitFlags, WaitPtr, WaitvFlags};
+use rustix::time::ClockId;
 
 /// Why a sleep ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,39 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) -
             // A filter of system calls may forbid futexes; then waiting becomes polling, and should
             // at least be polite.
             std::thread::yield_now();
+            Slept::Interrupted
+        }
+    }
+}
+
+/// How many words [`wait_any`] takes (`FUTEX_WAITV_MAX`).
+pub(crate) const MOST: usize = 128;
+
+/// futex_waitv(2), shared: sleeps while each word holds the value beside it, at most for `timeout`. A
+/// kernel before 5.16 has no such call: then this is a nap, and waiting becomes polling.
+///
+/// The kernel compares each word and queues on it in one step with respect to [`wake_all`]. More than
+/// [`MOST`] words are not slept on.
+pub(crate) fn wait_any<'w>(
+    words: impl ExactSizeIterator<Item = (&'w AtomicU32, u32)>,
+    timeout: Duration,
+) -> Slept {
+    let mut list = [const { Wait::new() }; MOST];
+    let count = words.len().min(MOST);
+    for (entry, (word, expected)) in list.iter_mut().zip(words) {
+        entry.val = u64::from(expected);
+        entry.uaddr = WaitPtr::new(std::ptr::from_ref(word).cast_mut().cast());
+        entry.flags = WaitFlags::SIZE_U32;
+    }
+    let now = rustix::time::clock_gettime(ClockId::Monotonic);
+    let until = Timespec::try_from(timeout).ok().and_then(|timeout| now.checked_add(timeout));
+    match futex::waitv(&list[..count], WaitvFlags::empty(), until.as_ref(), ClockId::Monotonic) {
+        Ok(_) => Slept::Woken,
+        Err(Errno::AGAIN) => Slept::Changed,
+        Err(Errno::TIMEDOUT) => Slept::TimedOut,
+        Err(Errno::INTR) => Slept::Interrupted,
+        Err(_) => {
+            std::thread::sleep(timeout.min(Duration::from_millis(1)));
             Slept::Interrupted
         }
     }
@@ -87,6 +121,20 @@ mod tests {
         let word = AtomicU32::new(7);
         assert_eq!(wait(&word, 7, Some(Duration::from_millis(1))), Slept::TimedOut);
         assert_eq!(wait(&word, 7, Some(Duration::ZERO)), Slept::TimedOut);
+    }
+
+    #[test]
+    fn any_of_several_words_ends_a_sleep_on_all() {
+        let words = [const { AtomicU32::new(0) }; 3];
+        let pairs = || words.iter().map(|word| (word, 0));
+        assert_eq!(wait_any(pairs(), Duration::from_millis(1)), Slept::TimedOut);
+        std::thread::scope(|scope| {
+            let sleeper = scope.spawn(|| wait_any(pairs(), Duration::from_secs(10)));
+            assert!(eventually(|| wake_all(&words[2]) == 1), "the wake never arrived");
+            assert_eq!(sleeper.join().unwrap(), Slept::Woken);
+        });
+        words[1].store(1, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(wait_any(pairs(), Duration::from_secs(10)), Slept::Changed);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(crate) mod io;
 pub(crate) mod lock;
 pub(crate) mod mapping;
 pub(crate) mod memfd;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "used by the method io_uring"))]
+pub(crate) mod signals;
 pub(crate) mod uring;
 
 /// What tests of several processes share.

@@ -20,7 +20,12 @@ pub const FRAME: usize = 4096;
 
 /// Two processes of four handles, four frames.
 pub fn small() -> PoolBuilder {
-    Pool::builder().processes(2).handles_per_process(4).frames(4).frame_size(4096).max_iovecs(4)
+    handfast_tests::builder()
+        .processes(2)
+        .handles_per_process(4)
+        .frames(4)
+        .frame_size(4096)
+        .max_iovecs(4)
 }
 
 /// The same segment once more, at another address, as another program would have it.

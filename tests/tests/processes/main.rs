@@ -33,7 +33,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self::with(Pool::builder().handles_per_process(HANDLES))
+        Self::with(handfast_tests::builder().handles_per_process(HANDLES))
     }
 
     fn with(builder: handfast::PoolBuilder) -> Self {

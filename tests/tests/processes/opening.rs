@@ -50,7 +50,7 @@ fn a_pool_is_opened_through_proc_by_inheritance_and_by_name() {
     works(heir, &world);
 
     let path = world.path("named pool").replace(' ', "-");
-    let builder = Pool::builder().registry(callbacks::registry(|_| ()));
+    let builder = handfast_tests::builder().registry(callbacks::registry(|_| ()));
     let named = builder.frame_size(4096).user_words(callbacks::WORDS);
     let named = named.create_named(&path).expect("a named pool");
     let mut process = Participant::start(PROGRAM);

@@ -66,7 +66,7 @@ fn rc7_a_sleeper_is_woken_by_the_release_and_not_by_its_slice() {
 
 #[test]
 fn s10_an_old_reference_never_blocks_while_its_handle_is_in_use_again() {
-    let world = World::with(handfast::Pool::builder().handles_per_process(1));
+    let world = World::with(handfast_tests::builder().handles_per_process(1));
     let (mut issuer, mut waiter) = (world.attached(), world.attached());
     let old = issuer.read("count");
     assert_eq!(waiter.ask(&format!("wait {old}")), "done");

@@ -163,12 +163,13 @@ pub(crate) mod testing {
     use crate::sys::testing::eventually;
     use std::time::Duration;
 
-    /// Whether the kernel refuses rings altogether; then says so.
+    /// Whether the kernel refuses rings altogether, or more memory for them now; then says so.
     pub(crate) fn refused(error: &UringError) -> bool {
         let Refusal { cause, remedy } = why(error);
         eprintln!("skipped, no io_uring here: {cause}; {remedy}");
-        let UringError::Refused { step: Step::Setup, errno } = error else { return false };
-        matches!(*errno, Errno::PERM | Errno::NOSYS | Errno::ACCESS)
+        let last = if let UringError::Neither { private, .. } = error { private } else { error };
+        let UringError::Refused { step: Step::Setup, errno } = last else { return false };
+        matches!(*errno, Errno::PERM | Errno::NOSYS | Errno::ACCESS | Errno::NOMEM)
     }
 
     /// A queue in a mapping, which the caller drops last.
@@ -217,16 +218,21 @@ pub(crate) mod testing {
         seen
     }
 
+    /// Waits for completions, and takes all there are then.
+    pub(crate) fn completed(made: &mut Made) -> Vec<CompletionEntry> {
+        assert!(eventually(|| {
+            let slept: Slept = made.ring.sleep(Duration::from_secs(1));
+            slept == Slept::LookAgain && made.completions.any()
+        }));
+        drain(&mut made.completions)
+    }
+
     /// Sends one entry through the ring and waits; its result. The bytes and the file live on.
     pub(crate) fn run(made: &mut Made, entry: SubmissionEntry) -> i32 {
         // SAFETY: the tests' bytes and files live until this has returned, and are not looked at.
         assert!(unsafe { made.submission.push(&entry) });
         assert_eq!(made.submission.submit(), Submitted::All);
-        assert!(eventually(|| {
-            let slept: Slept = made.ring.sleep(Duration::from_secs(1));
-            slept == Slept::LookAgain && made.completions.any()
-        }));
-        let seen = drain(&mut made.completions);
+        let seen = completed(made);
         let [CompletionEntry { user_data, result }] = seen[..] else { panic!("{seen:?}") };
         assert_eq!(user_data, entry.user_data);
         result

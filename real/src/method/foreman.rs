@@ -1,0 +1,172 @@
+//! The foreman: how many workers a pool should have (`maybe_adjust_io_workers` of PostgreSQL).
+//!
+//! It decides; whoever has it starts workers, as processes or as threads. Workers that have been idle leave by
+//! themselves ([`crate::WorkOptions`]); the foreman sees to it that there are never fewer than the least, and one
+//! more, up to the most, when a worker had to leave work behind while all were busy.
+
+use crate::pool::{Inner, Pool};
+use crate::sys::lock;
+use handfast_core::platform::{EventCount as _, Slept};
+use std::os::fd::AsFd as _;
+use std::time::Duration;
+
+/// Why limits cannot be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error(
+    "{least} to {most} workers: the least must be 1 to {MOST_WORKERS}, the most no less and at most {MOST_WORKERS}"
+)]
+pub struct WorkerLimitsError {
+    /// The least that was given.
+    pub least: u32,
+    /// The most that was given.
+    pub most: u32,
+}
+
+/// As many workers as a pool can have (`MAX_IO_WORKERS`).
+pub const MOST_WORKERS: u32 = 32;
+
+/// How many workers a pool has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WorkerLimits {
+    least: u32,
+    most: u32,
+}
+
+impl Default for WorkerLimits {
+    /// 2 to 8 (`io_min_workers`, `io_max_workers`).
+    fn default() -> Self {
+        Self { least: 2, most: 8 }
+    }
+}
+
+impl WorkerLimits {
+    /// From `least` to `most`, both 1 to [`MOST_WORKERS`].
+    ///
+    /// # Errors
+    /// [`WorkerLimitsError`].
+    pub fn new(least: u32, most: u32) -> Result<Self, WorkerLimitsError> {
+        if (1..=MOST_WORKERS).contains(&least) && (least..=MOST_WORKERS).contains(&most) {
+            Ok(Self { least, most })
+        } else {
+            Err(WorkerLimitsError { least, most })
+        }
+    }
+
+    /// The least.
+    #[must_use]
+    pub fn least(self) -> u32 {
+        self.least
+    }
+
+    /// The most.
+    #[must_use]
+    pub fn most(self) -> u32 {
+        self.most
+    }
+
+    /// How many to start, when so many run and more are wanted or not.
+    fn to_start(self, running: u32, wanted: bool) -> u32 {
+        if running < self.least {
+            self.least - running
+        } else {
+            u32::from(wanted && running < self.most)
+        }
+    }
+}
+
+/// Says when to start workers of a pool. See the example in [`crate::Pool::foreman`].
+pub struct Foreman<'pool> {
+    pool: &'pool Inner,
+    limits: WorkerLimits,
+}
+
+impl Foreman<'_> {
+    /// How many workers to start now, when `running` of those that were started have not ended. Workers that
+    /// died are counted off.
+    pub fn to_start(&mut self, running: u32) -> u32 {
+        let Some(staff) = self.pool.staff() else { return 0 };
+        self.pool.count_off_the_dead();
+        self.limits.to_start(running, staff.take_wanted())
+    }
+
+    /// Sleeps until a worker is wanted, one has ended, somebody has called [`Pool::rouse_foreman`], or the
+    /// time is over. May return for no reason.
+    pub fn sleep(&self, at_most: Duration, anything: impl FnOnce() -> bool) {
+        let Some(staff) = self.pool.staff() else { return };
+        let ticket = staff.bell().ticket();
+        if !anything() {
+            let ns = u64::try_from(at_most.as_nanos()).unwrap_or(u64::MAX);
+            let (Slept::LookAgain | Slept::SliceOver) = staff.bell().sleep(ticket, ns);
+        }
+    }
+}
+
+impl Pool {
+    /// Who says how many workers the pool should have. A program that runs them as threads:
+    /// see `real/tests/workers.rs`; as processes: `handfast worker`.
+    #[must_use]
+    pub fn foreman(&self, limits: WorkerLimits) -> Foreman<'_> {
+        Foreman { pool: self.inner(), limits }
+    }
+
+    /// Ends a foreman's sleep.
+    pub fn rouse_foreman(&self) {
+        if let Some(staff) = self.inner().staff() {
+            staff.bell().post();
+        }
+    }
+
+    /// Ends the sleep of all workers, so that they look whether they are to leave.
+    pub fn rouse_workers(&self) {
+        if let Some(staff) = self.inner().staff() {
+            staff.doorbell.ring_all();
+        }
+    }
+
+    /// How many workers the pool has at this moment, as far as is known.
+    #[must_use]
+    pub fn workers(&self) -> u32 {
+        self.inner().staff().map_or(0, |staff| u32::try_from(staff.alive()).unwrap_or(u32::MAX))
+    }
+}
+
+impl Inner {
+    /// Whether any worker's lock is held. Counts off those whose is not.
+    pub(crate) fn workers_alive(&self) -> bool {
+        self.count_off_the_dead();
+        self.staff().is_some_and(|staff| staff.working().next().is_some())
+    }
+
+    /// Workers that were killed did not end.
+    pub(crate) fn count_off_the_dead(&self) {
+        let Some(staff) = self.staff() else { return };
+        for slot in staff.working() {
+            if lock::is_free(self.as_fd(), u64::from(slot.get())).unwrap_or(false) {
+                staff.end(slot);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn behaviour_81_82_limits_out_of_range_are_refused() {
+        for (least, most) in [(0, 2), (3, 2), (1, 33), (33, 33)] {
+            assert_eq!(WorkerLimits::new(least, most), Err(WorkerLimitsError { least, most }));
+        }
+        assert_eq!(WorkerLimits::new(1, 32).map(|limits| limits.most()), Ok(32));
+    }
+
+    #[test]
+    fn there_are_never_fewer_than_the_least_nor_more_than_the_most() {
+        let limits = WorkerLimits::new(2, 3).unwrap();
+        let started = [(0, false), (1, true), (2, false), (2, true), (3, true)];
+        assert_eq!(
+            started.map(|(running, wanted)| limits.to_start(running, wanted)),
+            [2, 1, 0, 1, 0]
+        );
+    }
+}

@@ -1,0 +1,529 @@
+//! A process's ring: what its attachment submits to, and any of its threads reaps.
+//!
+//! | part | guarded by | used by |
+//! |---|---|---|
+//! | `submitting` | a lock | the issuer; whoever rouses the sleeper |
+//! | `reaping` | the reap lock (PROTOCOL: one drainer at a time) | issuer, attendant |
+//! | `fd` | a lock, held for a copy | whoever sleeps in the ring |
+//! | [`Flights`] | each word by itself | all of them |
+//!
+//! The completion queue lies in the segment, so that a survivor finds the results of a dead process there.
+//! So its bytes are anybody's. An entry counts only if it names a flight of this process by its user data:
+//! index, generation, and a check that nobody else can compute. Memory that only this process can reach is given
+//! back only when such an entry was seen ([`Flights::has_landed`]), whatever the handle's word says (S24).
+//!
+//! If the kernel refuses the ring in mid-flight (a filter that was set up later, no memory for requests),
+//! what it did not take is executed here and its results are put where the kernel's would be found.
+//!
+//! Checked by: `tests/tests/rings.rs`, `tests/tests/methods`. Not checked: kernels before 6.6, on which the queue
+//! is private and the results of a dead process are lost.
+
+#![expect(clippy::disallowed_types, reason = "private memory of one process, not protocol words")]
+
+use crate::layout::queue_entries;
+use crate::platform::Production;
+use crate::segment::Segment;
+use crate::sys::io as sys;
+use crate::sys::uring::{
+    self, Completions, Op, RingFd, Submission, SubmissionEntry, Submitted, Target, UringError,
+};
+use handfast_core::ids::{Generation, HandleId, ProcessSlot};
+use handfast_core::outcome::RawResult;
+use handfast_core::platform::Slept;
+use handfast_core::protocol::lead::{Entry, Queue};
+use handfast_core::protocol::{Deliver, LedRing, Ring, Shared as _};
+use std::collections::VecDeque;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::os::fd::{BorrowedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+/// Submission entries: a batch, and one to rouse.
+const SUBMISSIONS: u32 = 64;
+/// Places in the table of registered files; the first is the slot lock's.
+const FILES: u32 = 64;
+/// How often a request that the kernel could not do now is submitted again.
+const AGAIN: u8 = 8;
+/// User data of what is no IO.
+const ROUSE: u64 = 0;
+
+/// The ring with its lead, as [`crate::place::Place`] keeps it.
+pub(crate) type PlaceRing = LedRing<Production, ProcessRing>;
+
+/// The ring of whatever attachment is at a place of this process; closed while there is none.
+#[derive(Default)]
+pub(crate) struct ProcessRing {
+    open: AtomicBool,
+    broken: AtomicBool,
+    submitting: Mutex<Option<Submitting>>,
+    reaping: Mutex<Option<Reaping>>,
+    fd: Mutex<Option<Arc<RingFd>>>,
+    dropped: AtomicU64,
+}
+
+struct Submitting {
+    submission: Submission,
+    /// The last request of each handle, to be made again.
+    requests: Box<[Option<Request>]>,
+    files: Arc<RingFiles>,
+    flights: Arc<Flights>,
+    // Dropped after the submission, which writes to the queue.
+    _segment: Arc<Segment>,
+}
+
+/// A request, as it was made last, and how often.
+#[derive(Clone, Copy)]
+struct Request {
+    entry: SubmissionEntry,
+    fd: RawFd,
+    times: u8,
+}
+
+struct Reaping {
+    completions: Completions,
+    flights: Arc<Flights>,
+    /// Results of what was executed here for want of a kernel.
+    own: VecDeque<(InFlight, i32)>,
+    /// Whether the entry at the head is of `own`, and whose it is.
+    head: Option<(bool, Option<InFlight>)>,
+    // Dropped after the completions, which are in it.
+    _segment: Arc<Segment>,
+}
+
+/// Index and generation of an IO that was given to the kernel.
+type InFlight = (u32, u64);
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl ProcessRing {
+    /// Makes the ring of an attachment, whose slot lock's description it keeps.
+    pub fn open(
+        &self,
+        segment: &Arc<Segment>,
+        slot: ProcessSlot,
+        lock: BorrowedFd<'_>,
+    ) -> Result<(), UringError> {
+        let handles = segment.owned_by(slot);
+        let completions = queue_entries(segment.facts().config.handles_per_process());
+        let wanted = uring::Wanted {
+            submissions: SUBMISSIONS.min(completions),
+            completions,
+            queue: segment.queue(slot),
+            files: FILES,
+            keep: Some(lock),
+        };
+        let made = uring::make(wanted)?;
+        let flights = Arc::new(Flights::new(handles.clone()));
+        let requests = handles.map(|_| None).collect();
+        let files = Arc::new(RingFiles::new(Arc::clone(&made.ring)));
+        *locked(&self.submitting) = Some(Submitting {
+            submission: made.submission,
+            requests,
+            files,
+            flights: Arc::clone(&flights),
+            _segment: Arc::clone(segment),
+        });
+        *locked(&self.reaping) = Some(Reaping {
+            completions: made.completions,
+            flights,
+            own: VecDeque::new(),
+            head: None,
+            _segment: Arc::clone(segment),
+        });
+        *locked(&self.fd) = Some(made.ring);
+        self.broken.store(false, Ordering::Relaxed);
+        self.open.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Closes it. Nothing may be in flight, or the slot lock must be left to the kernel.
+    pub fn close(&self) {
+        self.open.store(false, Ordering::Release);
+        *locked(&self.submitting) = None;
+        *locked(&self.reaping) = None;
+        *locked(&self.fd) = None;
+    }
+
+    /// Whether there is one.
+    #[inline(always)]
+    pub fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// Whether the kernel takes no more.
+    #[inline(always)]
+    pub fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+
+    /// The table of the ring's files, and the flights of its handles.
+    pub fn parts(&self) -> Option<(Arc<RingFiles>, Arc<Flights>)> {
+        let submitting = locked(&self.submitting);
+        let open = submitting.as_ref()?;
+        Some((Arc::clone(&open.files), Arc::clone(&open.flights)))
+    }
+
+    /// Submits requests; takes all of them.
+    ///
+    /// # Safety
+    /// The memory of each request is valid for it, and its descriptor open, until its IO is over.
+    pub unsafe fn submit(&self, requests: impl Iterator<Item = (HandleId, Generation, Wish)>) {
+        let mut guard = locked(&self.submitting);
+        let Some(submitting) = guard.as_mut() else { return };
+        for (id, generation, wish) in requests {
+            // SAFETY: the caller's promise.
+            unsafe { submitting.push(id, generation, wish) };
+        }
+        let refused = submitting.flush();
+        drop(guard);
+        if !refused.is_empty() {
+            self.execute_here(&refused);
+        }
+    }
+
+    /// What the kernel did not take: executed here, and found by the next drain.
+    #[cold]
+    fn execute_here(&self, refused: &[(InFlight, Request)]) {
+        self.broken.store(true, Ordering::Relaxed);
+        for (io, request) in refused {
+            // SAFETY: the request was pushed with the promise that its memory is valid and its descriptor
+            // open until its IO is over, which it is not before its result is found.
+            let raw = unsafe { execute(request) };
+            if let Some(reaping) = locked(&self.reaping).as_mut() {
+                reaping.own.push_back((*io, raw));
+            }
+        }
+    }
+
+    /// How many entries named no flight of this process.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// A request that could not be done now is submitted again, in a kernel thread. False if it was done
+    /// so often that it is to fail.
+    fn again(&self, index: u32) -> bool {
+        let mut guard = locked(&self.submitting);
+        let Some(submitting) = guard.as_mut() else { return false };
+        let request = submitting.requests.get_mut(index as usize).and_then(Option::as_mut);
+        let Some(request) = request.filter(|request| request.times < AGAIN) else { return false };
+        request.times += 1;
+        let entry = SubmissionEntry { offload: true, ..request.entry };
+        // SAFETY: as it was pushed the first time; its IO is not over.
+        let pushed = unsafe { submitting.submission.push(&entry) };
+        if pushed && submitting.flush().is_empty() {
+            return true;
+        }
+        // The reap lock is held: the caller reports what it has, which is that it failed.
+        self.broken.store(true, Ordering::Relaxed);
+        false
+    }
+}
+
+/// What the kernel is asked to do, and to what.
+pub(crate) struct Wish {
+    pub op: Op,
+    pub fd: RawFd,
+    /// Its place in the ring's table, if it has one.
+    pub registered: Option<u32>,
+    pub addr: u64,
+    pub len: u32,
+    pub offset: u64,
+    pub offload: bool,
+}
+
+impl Submitting {
+    unsafe fn push(&mut self, id: HandleId, generation: Generation, wish: Wish) {
+        let index = id.0.wrapping_sub(self.flights.first);
+        let Some(user_data) = self.flights.take_off(index, generation) else { return };
+        let Wish { op, fd, registered, addr, len, offset, offload } = wish;
+        let target = registered.map_or(Target::Fd(fd), Target::Registered);
+        let entry = SubmissionEntry { op, target, addr, len, offset, user_data, offload };
+        if let Some(place) = self.requests.get_mut(index as usize) {
+            *place = Some(Request { entry, fd, times: 0 });
+        }
+        // SAFETY: the caller's promise.
+        let pushed = unsafe { self.submission.push(&entry) };
+        // A process has no more handles than the queue has entries, and a batch is smaller.
+        debug_assert!(pushed, "the submission queue has room for a batch");
+    }
+
+    /// Hands everything to the kernel; what it refused for good.
+    fn flush(&mut self) -> Vec<(InFlight, Request)> {
+        let mut patience = 1000_u32;
+        loop {
+            match self.submission.submit() {
+                Submitted::All => return Vec::new(),
+                Submitted::Again { .. } if patience > 0 => {
+                    patience -= 1;
+                    std::thread::yield_now();
+                }
+                Submitted::Again { .. } | Submitted::Refused { .. } => return self.take_back(),
+            }
+        }
+    }
+
+    #[cold]
+    fn take_back(&mut self) -> Vec<(InFlight, Request)> {
+        let (flights, requests) = (&self.flights, &self.requests);
+        let request = |user_data| {
+            let io = flights.find(user_data)?;
+            Some((io, (*requests.get(io.0 as usize)?)?))
+        };
+        self.submission.take_back().filter_map(request).collect()
+    }
+}
+
+/// Makes a request by a system call of its own.
+///
+/// # Safety
+/// As of [`ProcessRing::submit`].
+unsafe fn execute(request: &Request) -> i32 {
+    let SubmissionEntry { op, addr, len, offset, .. } = request.entry;
+    // SAFETY: the descriptor is open, by the caller's promise.
+    let fd = unsafe { BorrowedFd::borrow_raw(request.fd) };
+    let address = std::ptr::with_exposed_provenance_mut::<u8>(usize::try_from(addr).unwrap_or(0));
+    let base = std::ptr::NonNull::new(address).unwrap_or(std::ptr::NonNull::dangling());
+    let one = [sys::IoVec { base, len: len as usize }];
+    let pieces = if matches!(op, Op::Readv | Op::Writev) {
+        // SAFETY: of these requests the address is that of an array of so many, by the caller's promise.
+        unsafe { std::slice::from_raw_parts(base.cast().as_ptr(), len as usize) }
+    } else {
+        &one
+    };
+    match op {
+        // SAFETY: the memory is valid, by the caller's promise.
+        Op::Read | Op::Readv => unsafe { sys::preadv(fd, pieces, offset) },
+        // SAFETY: as above.
+        Op::Write | Op::Writev => unsafe { sys::pwritev(fd, pieces, offset) },
+        Op::Fsync => sys::fsync(fd),
+        Op::Fdatasync => sys::fdatasync(fd),
+        Op::Nop => 0,
+    }
+}
+
+impl Ring for ProcessRing {
+    fn reap(&self, reaping: &mut dyn FnMut(&mut dyn Queue)) {
+        if let Some(queue) = locked(&self.reaping).as_mut() {
+            reaping(&mut Held { queue, ring: self });
+        }
+    }
+
+    fn sleep(&self, slice_ns: u64) -> Slept {
+        let Some(fd) = locked(&self.fd).clone() else { return Slept::LookAgain };
+        if locked(&self.reaping).as_ref().is_some_and(|reaping| !reaping.own.is_empty()) {
+            return Slept::LookAgain;
+        }
+        match fd.sleep(Duration::from_nanos(slice_ns)) {
+            uring::Slept::TimedOut => Slept::SliceOver,
+            uring::Slept::LookAgain => Slept::LookAgain,
+        }
+    }
+
+    fn rouse(&self) {
+        if let Some(submitting) = locked(&self.submitting).as_mut() {
+            let (op, target, user_data) = (Op::Nop, Target::Fd(-1), ROUSE);
+            let (addr, len, offset, offload) = (0, 0, 0, false);
+            let entry = SubmissionEntry { op, target, addr, len, offset, user_data, offload };
+            // SAFETY: it names no memory and no file.
+            let _pushed_unless_full = unsafe { submitting.submission.push(&entry) };
+            let _roused_or_awake_after_its_slice = submitting.submission.submit();
+        }
+    }
+}
+
+/// The completion queue, with the reap lock held.
+struct Held<'r> {
+    queue: &'r mut Reaping,
+    ring: &'r ProcessRing,
+}
+
+impl Queue for Held<'_> {
+    fn head(&mut self) -> Option<Entry> {
+        loop {
+            if let Some(&(io, raw)) = self.queue.own.front() {
+                self.queue.head = Some((true, Some(io)));
+                return Some(self.queue.flights.land(io, raw));
+            }
+            let completion = self.queue.completions.peek()?;
+            let found = self.queue.flights.find(completion.user_data);
+            let Some(io) = found else {
+                self.queue.head = Some((false, None));
+                if completion.user_data != ROUSE {
+                    self.ring.dropped.fetch_add(1, Ordering::Relaxed);
+                }
+                return Some(Entry { io: None, raw: RawResult(completion.result) });
+            };
+            let transient = matches!(-completion.result, libc::EAGAIN | libc::EINTR);
+            if transient && self.ring.again(io.0) {
+                self.queue.completions.advance();
+                continue;
+            }
+            self.queue.head = Some((false, Some(io)));
+            return Some(self.queue.flights.land(io, completion.result));
+        }
+    }
+
+    fn advance(&mut self) {
+        let Some((own, io)) = self.queue.head.take() else { return };
+        if own {
+            self.queue.own.pop_front();
+        } else {
+            self.queue.completions.advance();
+        }
+        if let Some(io) = io {
+            self.queue.flights.arrive(io);
+        }
+    }
+
+    fn dropped(&mut self, _entry: Entry) {
+        self.ring.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What this process knows of its IOs in the kernel, in memory that nobody else can write.
+pub(crate) struct Flights {
+    pub first: u32,
+    key: u64,
+    flights: Box<[Flight]>,
+}
+
+/// Generations of one handle.
+#[derive(Default)]
+struct Flight {
+    /// Given to the kernel.
+    taken_off: AtomicU64,
+    /// The kernel has said that it has ended.
+    landed: AtomicU64,
+    /// Its completion was delivered.
+    arrived: AtomicU64,
+}
+
+impl Flights {
+    fn new(handles: std::ops::Range<u32>) -> Self {
+        let first = handles.start;
+        let key = RandomState::new().build_hasher().finish() | 1;
+        Self { first, key, flights: handles.map(|_| Flight::default()).collect() }
+    }
+
+    /// Index in ten bits, generation in 22, and a check of both in the rest.
+    fn user_data(&self, index: u32, generation: u64) -> u64 {
+        let named = generation << 10 | u64::from(index & 0x3ff);
+        let check = (named ^ self.key).wrapping_mul(self.key.rotate_left(32) | 1) >> 32;
+        check << 32 | named & 0xffff_ffff
+    }
+
+    fn take_off(&self, index: u32, generation: Generation) -> Option<u64> {
+        let flight = self.flights.get(index as usize)?;
+        flight.taken_off.store(generation.get(), Ordering::Relaxed);
+        Some(self.user_data(index, generation.get()))
+    }
+
+    /// The flight that has this user data, and that has not landed.
+    fn find(&self, user_data: u64) -> Option<InFlight> {
+        #[expect(clippy::cast_possible_truncation, reason = "ten bits")]
+        let index = (user_data & 0x3ff) as u32;
+        let flight = self.flights.get(index as usize)?;
+        let generation = flight.taken_off.load(Ordering::Relaxed);
+        let flies = generation != 0 && flight.arrived.load(Ordering::Relaxed) != generation;
+        (flies && self.user_data(index, generation) == user_data).then_some((index, generation))
+    }
+
+    /// The kernel has written what it will write.
+    fn land(&self, (index, generation): InFlight, raw: i32) -> Entry {
+        if let Some(flight) = self.flights.get(index as usize) {
+            flight.landed.store(generation, Ordering::Relaxed);
+        }
+        let id = HandleId(self.first.wrapping_add(index));
+        let io = Generation::new(generation).map(|generation| (id, generation));
+        Entry { io, raw: RawResult(raw) }
+    }
+
+    /// Its completion was delivered. By now its issuer may have submitted the handle's next IO.
+    fn arrive(&self, (index, generation): InFlight) {
+        if let Some(flight) = self.flights.get(index as usize) {
+            flight.arrived.store(generation, Ordering::Release);
+        }
+    }
+
+    /// Whether the kernel is done with an IO that was given to it.
+    pub fn has_landed(&self, index: u32, generation: Generation) -> bool {
+        let flight = self.flights.get(index as usize);
+        flight.is_some_and(|flight| flight.landed.load(Ordering::Relaxed) == generation.get())
+    }
+
+    /// Whether an IO was given to the kernel and its completion is still to be delivered.
+    pub fn is_outstanding(&self, index: u32) -> bool {
+        self.flights.get(index as usize).is_some_and(|flight| {
+            flight.arrived.load(Ordering::Acquire) != flight.taken_off.load(Ordering::Relaxed)
+        })
+    }
+}
+
+/// The ring's table of files: the kernel finds a file by its place there faster than by its descriptor.
+pub(crate) struct RingFiles {
+    ring: Arc<RingFd>,
+    free: Mutex<Vec<u32>>,
+}
+
+impl RingFiles {
+    fn new(ring: Arc<RingFd>) -> Self {
+        Self { ring, free: Mutex::new((1..FILES).rev().collect()) }
+    }
+
+    /// Registers a file, if there is room.
+    pub fn register(self: &Arc<Self>, fd: BorrowedFd<'_>) -> Option<RegisteredFile> {
+        let index = locked(&self.free).pop()?;
+        if self.ring.register_file(index, fd).is_ok() {
+            return Some(RegisteredFile { table: Arc::downgrade(self), index });
+        }
+        locked(&self.free).push(index);
+        None
+    }
+}
+
+/// A file's place in the table of one ring; given up when dropped.
+pub(crate) struct RegisteredFile {
+    table: Weak<RingFiles>,
+    index: u32,
+}
+
+impl RegisteredFile {
+    /// Its place, in this ring.
+    #[inline(always)]
+    pub fn in_ring(&self, table: &Arc<RingFiles>) -> Option<u32> {
+        std::ptr::eq(self.table.as_ptr(), Arc::as_ptr(table)).then_some(self.index)
+    }
+}
+
+impl Drop for RegisteredFile {
+    fn drop(&mut self) {
+        if let Some(table) = self.table.upgrade()
+            && table.ring.unregister_file(self.index).is_ok()
+        {
+            locked(&table.free).push(self.index);
+        }
+    }
+}
+
+/// Delivers what a dead process's completion queue holds; its slot lock is held, so that the kernel is done
+/// with it.
+pub(crate) fn drain_dead(segment: &Segment, dead: ProcessSlot, deliver: Deliver<'_>) {
+    let Some(queue) = segment.queue(dead) else { return };
+    let handles = segment.owned_by(dead);
+    let entries = queue_entries(segment.facts().config.handles_per_process());
+    let Some(mut completions) = Completions::of_dead(queue, entries) else { return };
+    while let Some(completion) = completions.peek() {
+        #[expect(clippy::cast_possible_truncation, reason = "ten bits")]
+        let id = HandleId(handles.start.wrapping_add((completion.user_data & 0x3ff) as u32));
+        let generation = segment.generation_of(id).filter(|_| handles.contains(&id.0));
+        let named = completion.user_data >> 10 & 0x3f_ffff;
+        if let Some(generation) = generation.filter(|now| now.get() & 0x3f_ffff == named) {
+            let _kept_or_known_already = deliver(id, generation, RawResult(completion.result));
+        }
+        completions.advance();
+    }
+}
