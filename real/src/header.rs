@@ -235,7 +235,9 @@ pub(crate) fn read_and_validate(
         user_words: Some(number(USER_WORDS)?),
         common_regions: Some(number(COMMON_REGIONS)?),
     })?;
-    let layout = Layout::compute(&config)?;
+    let method = Chosen::from_number(words[METHOD])
+        .ok_or(HeaderError::UnknownMethod { number: words[METHOD] })?;
+    let layout = Layout::compute(&config, method.method)?;
     let (found, computed) = (words[LAYOUT_HASH], layout.hash());
     if found != computed {
         return Err(HeaderError::LayoutMismatch { found, computed });
@@ -250,8 +252,6 @@ pub(crate) fn read_and_validate(
             registered: fingerprint,
         });
     }
-    let method = Chosen::from_number(words[METHOD])
-        .ok_or(HeaderError::UnknownMethod { number: words[METHOD] })?;
     Ok(HeaderFacts { config, layout, method, pool_tag: number(POOL_TAG)? })
 }
 
@@ -295,7 +295,7 @@ mod tests {
         let config = PoolConfig::validate(wanted).unwrap();
         HeaderFacts {
             config,
-            layout: Layout::compute(&config).unwrap(),
+            layout: Layout::compute(&config, Chosen::SYNC.method).unwrap(),
             method: Chosen::SYNC,
             pool_tag: 77,
         }

@@ -11,7 +11,7 @@
 //! user words        8 bytes for each
 //! staff           256 bytes: the workers' doorbell, and which slots are workers
 //! hints           128 bytes for each process: a bit for each of its handles
-//! queues              a completion queue for each process, at a multiple of 4096
+//! queues              with rings: a completion queue for each process, at a multiple of 4096
 //! frame memory        frame_size for each frame, at a multiple of 4096
 //! ```
 //! Each section starts at a multiple of 128 bytes (two cache lines, which some processors fetch
@@ -25,6 +25,7 @@
 use std::ops::Range;
 
 use crate::config::PoolConfig;
+use crate::method::Method;
 
 /// The version of everything that processes of one pool must agree on in memory.
 pub(crate) const FORMAT_VERSION: u64 = 2;
@@ -116,17 +117,19 @@ pub(crate) struct Layout {
     pub(crate) total: u64,
     /// The number of handles of all processes.
     pub(crate) handle_count: u32,
+    /// The length of each process's completion queue in bytes.
+    pub(crate) queue_bytes: u64,
     config: PoolConfig,
 }
 
 impl Layout {
     /// Lays the sections out, one after the other.
-    pub(crate) fn compute(config: &PoolConfig) -> Result<Layout, LayoutError> {
+    pub(crate) fn compute(config: &PoolConfig, method: Method) -> Result<Layout, LayoutError> {
         let handle_count = count_of("handles", config.processes(), config.handles_per_process())?;
         let iovec_count = count_of("iovecs", handle_count, config.max_iovecs())?;
         let data_count = count_of("words of handle data", handle_count, config.max_handle_data())?;
         let frame_size = u64::from(config.frame_size());
-        let queue_bytes = queue_bytes(config.handles_per_process());
+        let queue_bytes = queue_bytes(config.handles_per_process(), method);
         let mut cursor = Cursor { end: 0 };
         Ok(Layout {
             header: cursor.place("header", 1, HEADER_BYTES)?,
@@ -147,6 +150,7 @@ impl Layout {
             frames: cursor.skip_to_page("frames")?.place("frames", config.frames(), frame_size)?,
             total: cursor.finish()?,
             handle_count,
+            queue_bytes,
             config: *config,
         })
     }
@@ -167,11 +171,6 @@ impl Layout {
         }
         let start = handle.checked_mul(each)?;
         Some(start..start.checked_add(each)?)
-    }
-
-    /// How many bytes the completion queue of a process has.
-    pub(crate) fn queue_bytes(&self) -> u64 {
-        queue_bytes(self.config.handles_per_process())
     }
 
     /// All sections in order.
@@ -270,9 +269,12 @@ pub(crate) const fn queue_entries(handles: u32) -> u32 {
     }
 }
 
-/// The size of the completion queue of a process with this many handles: a header of 64 bytes, 16 for each
-/// entry, whole pages.
-fn queue_bytes(handles: u32) -> u64 {
+/// The size of the completion queue of a process with this many handles, if it has one: a header of 64
+/// bytes, 16 for each entry, whole pages.
+fn queue_bytes(handles: u32, method: Method) -> u64 {
+    if method != Method::IoUring {
+        return 0;
+    }
     (64 + 16 * u64::from(queue_entries(handles))).next_multiple_of(PAGE_ALIGN)
 }
 
@@ -348,12 +350,12 @@ mod tests {
     proptest! {
         #[test]
         fn s17_sections_are_disjoint_aligned_and_within_the_total(config in settings()) {
-            assert_sound(&config, &Layout::compute(&config).unwrap());
+            assert_sound(&config, &Layout::compute(&config, Method::IoUring).unwrap());
         }
 
         #[test]
         fn r18_extreme_settings_are_a_typed_error_or_do_not_wrap(config in hostile_settings()) {
-            if let Ok(layout) = Layout::compute(&config) {
+            if let Ok(layout) = Layout::compute(&config, Method::IoUring) {
                 assert_sound(&config, &layout);
             }
         }
@@ -363,7 +365,7 @@ mod tests {
             config in settings(),
             picks in any::<[prop::sample::Index; 2]>(),
         ) {
-            let layout = Layout::compute(&config).unwrap();
+            let layout = Layout::compute(&config, Method::IoUring).unwrap();
             let count = layout.handle_count as usize;
             let handles = picks.map(|pick| u32::try_from(pick.index(count)).unwrap());
             let iovecs = handles.map(|handle| layout.iovec_range(handle).unwrap());
@@ -383,7 +385,7 @@ mod tests {
 
         #[test]
         fn the_hash_tells_configurations_apart(one in settings(), two in settings()) {
-            let hashes = [one, two].map(|config| Layout::compute(&config).unwrap().hash());
+            let hashes = [one, two].map(|config| Layout::compute(&config, Method::IoUring).unwrap().hash());
             prop_assert_eq!(one == two, hashes[0] == hashes[1]);
         }
 
@@ -408,7 +410,7 @@ mod tests {
     fn b19_the_largest_configuration_has_room_for_everything() {
         let most =
             PoolConfig::unchecked([1023, 1024, 1 << 24, 16 << 20, 1024, 255, 65_536, 1 << 27, 62]);
-        let layout = Layout::compute(&most).unwrap();
+        let layout = Layout::compute(&most, Method::IoUring).unwrap();
         assert_sound(&most, &layout);
         let last = layout.handle_count - 1;
         assert_eq!(
@@ -423,7 +425,9 @@ mod tests {
 
     #[test]
     fn there_is_nothing_past_the_last_handle() {
-        let layout = Layout::compute(&PoolConfig::validate(Wanted::default()).unwrap()).unwrap();
+        let layout =
+            Layout::compute(&PoolConfig::validate(Wanted::default()).unwrap(), Method::IoUring)
+                .unwrap();
         assert_eq!(layout.handle_count, 128);
         assert_eq!((layout.iovec_range(128), layout.data_range(u32::MAX)), (None, None));
         assert_eq!(
@@ -437,8 +441,15 @@ mod tests {
     fn too_many_and_too_large_say_what() {
         let many = PoolConfig::unchecked([u32::MAX, 2, 0, 512, 1, 0, 0, 0, 0]);
         let large = PoolConfig::unchecked([1, 1, u32::MAX, u32::MAX, 1, 0, 0, 0, 0]);
-        assert!(Layout::compute(&many).unwrap_err().to_string().contains("8589934590 handles"));
-        assert!(Layout::compute(&large).unwrap_err().to_string().contains("frames"));
+        assert!(
+            Layout::compute(&many, Method::IoUring)
+                .unwrap_err()
+                .to_string()
+                .contains("8589934590 handles")
+        );
+        assert!(
+            Layout::compute(&large, Method::IoUring).unwrap_err().to_string().contains("frames")
+        );
     }
 
     #[test]

@@ -228,8 +228,8 @@ impl PoolBuilder {
 
     fn create_in(self, make: impl FnOnce(u64) -> io::Result<OwnedFd>) -> Result<Pool, CreateError> {
         let config = PoolConfig::validate(self.wanted)?;
-        let layout = Layout::compute(&config)?;
         let (method, choice) = chosen(self.method, config.processes())?;
+        let layout = Layout::compute(&config, method.method)?;
         let bytes = layout.total;
         let failed = |source| CreateError::Segment { bytes, source };
         let fd = make(bytes).map_err(failed)?;

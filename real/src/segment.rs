@@ -235,7 +235,7 @@ impl Segment {
     ///
     /// Valid as long as the segment: whoever uses it keeps that.
     pub fn queue(&self, slot: ProcessSlot) -> Option<SharedQueue> {
-        let each = usize::try_from(self.layout().queue_bytes()).ok()?;
+        let each = usize::try_from(self.layout().queue_bytes).ok().filter(|&each| each > 0)?;
         let at = self.queues.checked_add(slot.index().checked_mul(each)?)?;
         let inside = slot.get() < self.facts.config.processes();
         let memory = self.mapping.at(at, each).filter(|_| inside)?;
