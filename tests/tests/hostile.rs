@@ -30,7 +30,7 @@ handfast_tests::every_method! {
     s26_an_own_io_that_looks_unfinished_is_damage_and_not_an_endless_wait [sync]
     s26_an_error_stays_an_error_when_its_request_is_overwritten
     s14_a_pending_of_an_earlier_attachment_never_names_a_later_io
-    s16_a_start_whose_submission_met_damage_keeps_its_file
+    s16_a_start_whose_submission_met_damage_keeps_its_file [sync]
     s26_hostile_callback_ids_run_nothing
 }
 
