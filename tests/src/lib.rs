@@ -26,3 +26,8 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
         std::thread::yield_now();
     }
 }
+
+/// Lets time pass, for what must not happen in it: the one place where a test sleeps.
+pub fn pause(time: Duration) {
+    std::thread::sleep(time);
+}

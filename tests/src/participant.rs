@@ -129,6 +129,15 @@ impl Participant {
         rustix::io::retry_on_intr(wait).expect("a child can be waited for");
     }
 
+    /// Interrupts it (SIGINT).
+    ///
+    /// # Panics
+    /// If the system refuses.
+    pub fn interrupt(&self) {
+        let pid = Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, Signal::INT).expect("a child can be interrupted");
+    }
+
     /// Lets it go on (SIGCONT).
     ///
     /// # Panics

@@ -8,6 +8,8 @@
 //! | `fd PATH`, `from-fd` | opens a descriptor; opens the pool behind it |
 //! | `address` | where it is mapped |
 //! | `attach` | slot and epoch; from here on the commands below |
+//! | `map NUMBER PATH` | maps a region |
+//! | `work [IDLE_MS LEAST]` | attaches, says `ok working`, executes for others until a SIGINT or idleness: `ok` and why it left |
 //! | `storm N FILE` | N times attach, read, check, detach |
 //! | `become UID`, `exec` | another user from now on; the same program, anew |
 //!
@@ -26,19 +28,22 @@
 //! | `recover` | slots recovered, unfinished |
 //! | `detach`, `exec` | ends the attachment; the same program, anew, without ending it |
 
+#![expect(clippy::disallowed_types, reason = "a flag that a signal sets")]
+
 use handfast::{
     AlignedBuf, CallbackId, File, Frame, FrameToken, Pending, Pool, Process, Registry, Scope,
-    WaitRef, Waited,
+    WaitRef, Waited, WorkOptions,
 };
 use handfast_tests::callbacks::{AS_ERROR, COUNT, HALT, Turn, registry};
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 type Answer = Result<String, Box<dyn Error>>;
@@ -62,9 +67,41 @@ fn main() {
                 Ok(me) => attached(me),
                 Err(error) => answer(Err(error.into())),
             },
+            (["work", options @ ..], Some(pool)) => answer(work(pool, options)),
+            (["map", number, path], Some(pool)) => answer(map(pool, number, path)),
             (words, _) => answer(opened.command(words)),
         }
     }
+}
+
+/// Set by SIGINT.
+static LEAVE: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn on_interrupt(_signal: libc::c_int) {
+    LEAVE.store(true, Ordering::Release);
+}
+
+fn work(pool: &Pool, options: &[&str]) -> Answer {
+    let handler: extern "C" fn(libc::c_int) = on_interrupt;
+    // SAFETY: the handler does nothing but store to an atomic.
+    unsafe { libc::signal(libc::SIGINT, handler as libc::sighandler_t) };
+    let options = match options {
+        [idle, least] => {
+            WorkOptions { idle: Some(Duration::from_millis(idle.parse()?)), least: least.parse()? }
+        }
+        _ => WorkOptions::default(),
+    };
+    let mut me = pool.attach()?;
+    say("ok working");
+    let left = me.work(options, &LEAVE)?;
+    me.detach()?;
+    Ok(format!("{left:?}"))
+}
+
+fn map(pool: &Pool, number: &str, path: &str) -> Answer {
+    let memory = OpenOptions::new().read(true).write(true).open(path)?;
+    let region = pool.map_region(number.parse()?, memory.as_fd())?;
+    Ok(region.len().to_string())
 }
 
 fn next_line() -> Option<String> {
