@@ -9,6 +9,7 @@
 //! | `address` | where it is mapped |
 //! | `attach` | slot and epoch; from here on the commands below |
 //! | `map NUMBER PATH` | maps a region |
+//! | `forbid CALL` | from here on the kernel refuses `io_uring_setup` or `io_uring_enter`; also attached |
 //! | `work [IDLE_MS LEAST]` | attaches, says `ok working`, executes for others until a SIGINT or idleness: `ok` and why it left |
 //! | `storm N FILE` | N times attach, read, check, detach |
 //! | `become UID`, `exec` | another user from now on; the same program, anew |
@@ -26,6 +27,7 @@
 //! | `entries N PATH` | opens a file N times: how many got an entry of the file table |
 //! | `arm TURN` | the next callback that gets there says `at TURN` and waits for a line |
 //! | `recover` | slots recovered, unfinished |
+//! | `method` | how its IO is executed, and why not as the pool says |
 //! | `detach`, `exec` | ends the attachment; the same program, anew, without ending it |
 
 #![expect(clippy::disallowed_types, reason = "a flag that a signal sets")]
@@ -35,6 +37,7 @@ use handfast::{
     WaitRef, Waited, WorkOptions,
 };
 use handfast_tests::callbacks::{AS_ERROR, COUNT, HALT, Turn, registry};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fs::OpenOptions;
@@ -69,6 +72,7 @@ fn main() {
             },
             (["work", options @ ..], Some(pool)) => answer(work(pool, options)),
             (["map", number, path], Some(pool)) => answer(map(pool, number, path)),
+            (["forbid", call], _) => answer(forbid(call)),
             (words, _) => answer(opened.command(words)),
         }
     }
@@ -96,6 +100,18 @@ fn work(pool: &Pool, options: &[&str]) -> Answer {
     let left = me.work(options, &LEAVE)?;
     me.detach()?;
     Ok(format!("{left:?}"))
+}
+
+/// As of now and for all threads.
+fn forbid(call: &str) -> Answer {
+    let call =
+        if call == "io_uring_setup" { libc::SYS_io_uring_setup } else { libc::SYS_io_uring_enter };
+    let (others, this) = (SeccompAction::Allow, SeccompAction::Errno(libc::EPERM.cast_unsigned()));
+    let machine = std::env::consts::ARCH.try_into()?;
+    let filter = SeccompFilter::new([(call, Vec::new())].into(), others, this, machine)?;
+    let program: BpfProgram = filter.try_into()?;
+    seccompiler::apply_filter_all_threads(&program)?;
+    Ok(String::new())
 }
 
 fn map(pool: &Pool, number: &str, path: &str) -> Answer {
@@ -354,6 +370,11 @@ impl<'pool> Kept<'pool> {
                 return Ok(format!("{} {}", report.recovered, report.unfinished));
             }
             ["exec"] => return Err(exec().into()),
+            ["forbid", call] => return forbid(call),
+            ["method"] => {
+                let why = me.method_refusal().map(ToString::to_string);
+                return Ok(format!("{} {}", me.method(), why.unwrap_or_default()));
+            }
             _ => return Err(format!("no such command: {words:?}").into()),
         }
         Ok(String::new())
