@@ -22,7 +22,7 @@
 //! | `finish` | the oldest read: bytes, first byte; its frame is kept |
 //! | `hold`, then `release` or `start OFFSET` | a handle that is handed out |
 //! | `batch` … `submit` | a batch around the commands between |
-//! | `wait REF`, `wait-for REF MS`, `check REF`, `outcome REF` | as in the library |
+//! | `wait REF`, `wait-any REF…`, `wait-for REF MS`, `check REF`, `outcome REF` | as in the library |
 //! | `frames N`, `fill BYTE`, `offer`, `adopt TOKEN`, `peek`, `drop` | frames; the last one taken counts |
 //! | `entries N PATH` | opens a file N times: how many got an entry of the file table |
 //! | `arm TURN` | the next callback that gets there says `at TURN` and waits for a line |
@@ -257,7 +257,9 @@ fn commands<'pool>(scope: &mut Scope<'_, 'pool>, kept: &mut Kept<'pool>, end: &s
             }
             ["hold"] => answer(hold(scope, kept)),
             ["read" | "start" | "finish" | "churn", ..] => answer(kept.io(scope, &words)),
-            ["wait" | "wait-for" | "check" | "outcome", ..] => answer(waiting(scope, &words)),
+            ["wait" | "wait-any" | "wait-for" | "check" | "outcome", ..] => {
+                answer(waiting(scope, &words))
+            }
             _ => answer(kept.things(scope.process(), &words)),
         }
     }
@@ -389,6 +391,12 @@ fn waiting(scope: &mut Scope<'_, '_>, words: &[&str]) -> Answer {
         ["wait", text] => Some(scope.wait(reference(text)?)?),
         ["wait-for", text, ms] => {
             scope.wait_timeout(reference(text)?, Duration::from_millis(ms.parse()?))?
+        }
+        ["wait-any", references @ ..] => {
+            let all =
+                references.iter().map(|text| reference(text)).collect::<Result<Vec<_>, _>>()?;
+            let (which, how) = scope.process().wait_any(&all)?;
+            return Ok(format!("{which} {how:?}"));
         }
         ["check", text] => return Ok(scope.check_done(reference(text)?)?.to_string()),
         ["outcome", text] => {
