@@ -1,10 +1,11 @@
 //! Shared by the tests of handfast: how to start another program that attaches to a pool
-//! ([`participant`]), the callbacks that both sides register ([`callbacks`]), and pools for every method
-//! ([`pool`]).
+//! ([`participant`]), the callbacks that both sides register ([`callbacks`]), pools for every method
+//! ([`pool`]), and what the processes of a soak do ([`soak`]).
 
 pub mod callbacks;
 pub mod participant;
 pub mod pool;
+pub mod soak;
 
 pub use pool::{Builder, TestPool, builder, method, with_method};
 

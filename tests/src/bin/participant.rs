@@ -9,6 +9,7 @@
 //! | `address` | where it is mapped |
 //! | `attach` | slot and epoch; from here on the commands below |
 //! | `map NUMBER PATH` | maps a region |
+//! | `soak NUMBER OF SEED MS PATH` | plays a part of a soak |
 //! | `forbid CALL` | from here on the kernel refuses `io_uring_setup` or `io_uring_enter`; also attached |
 //! | `work [IDLE_MS LEAST]` | attaches, says `ok working`, executes for others until a SIGINT or idleness: `ok` and why it left |
 //! | `storm N FILE` | N times attach, read, check, detach |
@@ -37,6 +38,7 @@ use handfast::{
     WaitRef, Waited, WorkOptions,
 };
 use handfast_tests::callbacks::{AS_ERROR, COUNT, HALT, Turn, registry};
+use handfast_tests::soak::Part;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use std::collections::VecDeque;
 use std::error::Error;
@@ -72,6 +74,9 @@ fn main() {
             },
             (["work", options @ ..], Some(pool)) => answer(work(pool, options)),
             (["map", number, path], Some(pool)) => answer(map(pool, number, path)),
+            (["soak", number, of, seed, ms, path], Some(pool)) => {
+                answer(soak(pool, [number, of, seed, ms], path));
+            }
             (["forbid", call], _) => answer(forbid(call)),
             (words, _) => answer(opened.command(words)),
         }
@@ -100,6 +105,12 @@ fn work(pool: &Pool, options: &[&str]) -> Answer {
     let left = me.work(options, &LEAVE)?;
     me.detach()?;
     Ok(format!("{left:?}"))
+}
+
+fn soak(pool: &Pool, [number, of, seed, ms]: [&str; 4], path: &str) -> Answer {
+    let (number, of, seed) = (number.parse()?, of.parse()?, seed.parse()?);
+    let time = Duration::from_millis(ms.parse()?);
+    handfast_tests::soak::play(pool, Part { number, of, seed, time }, Path::new(path))
 }
 
 /// As of now and for all threads.
