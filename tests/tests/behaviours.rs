@@ -258,8 +258,29 @@ fn closed_in_a_batch(wait: bool) {
         } else {
             drop(pending);
         }
+        drop(scope);
+        let byte = [b'a', b'b', b'c'][turn];
+        write_and_close(&mut me, &data, byte);
+        assert_eq!(data.bytes()[7 * BLOCK], byte, "it went to the file that was closed");
     }
     assert_eq!(read(&mut me, &data, (0, 1)).bytes().unwrap(), 512);
+}
+
+/// Starts a write of the last block in a batch and closes its file; nobody asks for its result.
+fn write_and_close(me: &mut Process<'_>, data: &Data, byte: u8) {
+    let file = data.open(me);
+    let mut frame = me.frame().expect("a frame is free");
+    frame.copy_from_slice(0, &[byte; BLOCK]).unwrap();
+    frame.set_len(BLOCK).unwrap();
+    let mut scope = me.scope();
+    let mut batch = scope.batch();
+    let pending = batch.acquire().unwrap().write(&file, frame, 7 * BLOCK as u64).unwrap();
+    let reference = pending.wait_ref();
+    drop((pending, file));
+    let _next: Vec<_> =
+        (0..8).map(|_| std::fs::File::options().write(true).open("/dev/null").unwrap()).collect();
+    drop(batch);
+    let _over = scope.wait(reference).unwrap();
 }
 
 /// Fails if a closed file's descriptor goes before its staged IO has used it (S16).
@@ -466,23 +487,24 @@ fn behaviour_93_a_waiter_of_a_staged_io_gets_on_when_its_issuer_submits_and_does
         let (data, pool) = (blocks(), pool().create().unwrap());
         let mut idle = pool.attach().unwrap();
         let file = data.open(&mut idle);
-        let mut waited = Duration::ZERO;
-        for first in 0..4 {
+        let mut took = [(); 21].map(|()| {
             let mut other = pool.attach().unwrap();
             let mut scope = idle.scope();
             let mut batch = scope.batch();
-            let pending = start(&mut batch, &file, (first, 2));
+            let pending = start(&mut batch, &file, (1, 2));
             let reference = pending.wait_ref();
-            std::thread::scope(|threads| {
+            let took = std::thread::scope(|threads| {
                 let waiter = threads.spawn(move || other.wait(reference));
                 assert!(eventually(|| { pool.snapshot()[reference.handle().index()].has_waiters }));
                 let began = Instant::now();
                 drop(batch);
                 assert_eq!(waiter.join().unwrap(), Ok(Waited::Done));
-                waited += began.elapsed();
+                began.elapsed()
             });
             assert_eq!(finished(&mut scope, pending).0, 1024);
-        }
-        assert!(waited < NO_SLICES, "{waited:?}");
+            took
+        });
+        took.sort();
+        assert!(took[10] < Duration::from_millis(5), "slices have 10 ms: {took:?}");
     });
 }
