@@ -83,8 +83,8 @@ Examples:
 
 On Ctrl-C, Ctrl-\\, SIGTERM or SIGHUP, and on any error, the copiers are stopped, the hidden file is \
 removed, and DST is what it was before. A second Ctrl-C does not wait for IO in flight. If the \
-coordinator itself is killed with SIGKILL its copiers die with it; the hidden file it leaves is \
-removed by the next copy to the same DST.
+coordinator itself is killed with SIGKILL its copiers and workers die with it; the hidden file it \
+leaves is removed by the next copy to the same DST, once the kernel has ended the IO of the dead.
 
 On success one line is printed on standard output, for example
   copied 1073741824 bytes in 0.812 s (1261 MiB/s), 32768 IOs by 4 processes [8192 8192 8192 \
