@@ -101,7 +101,8 @@ impl Foreman<'_> {
         let Some(staff) = self.pool.staff() else { return };
         let ticket = staff.bell().ticket();
         // A worker that asked after `to_start` and before the ticket was taken does not ask again.
-        if !(self.heeds && staff.is_wanted()) && !anything() {
+        let wanted = self.heeds && staff.is_wanted();
+        if !wanted && !anything() {
             let ns = u64::try_from(at_most.as_nanos()).unwrap_or(u64::MAX);
             let (Slept::LookAgain | Slept::SliceOver) = staff.bell().sleep(ticket, ns);
         }

@@ -20,7 +20,7 @@ use super::shared::{Done, Shared, words_needed};
 use super::source::{Source, SourceError};
 use super::temporary::{Temporary, TemporaryError};
 use super::workers::Workers;
-use crate::args::CopyOptions;
+use crate::args::{CopyOptions, MethodOption};
 use crate::signals::{Signals, StopSignal};
 use crate::system::plain_if_remedied;
 
@@ -143,9 +143,11 @@ fn make_plan(
     temporary: &Temporary<'_>,
 ) -> Result<Plan, CopyError> {
     // The pool needs room for workers, so this has to be known before there is one.
-    let method = match Method::from(options.method) {
-        Method::Auto => MethodChoice::here().method,
-        method => method,
+    let method = match options.method {
+        MethodOption::Auto => MethodChoice::here().method,
+        asked_for @ (MethodOption::Sync | MethodOption::Worker | MethodOption::IoUring) => {
+            asked_for.into()
+        }
     };
     if !options.direct {
         return Ok(Plan::new(options, method, source.size, None));
@@ -228,9 +230,10 @@ impl Job<'_> {
     fn describe_method(&self, pool: &Pool) {
         let MethodChoice { method, refusals, .. } = pool.method_choice();
         refusals.iter().for_each(|refusal| say(&refusal.to_string()));
-        let why = match Method::from(self.options.method) {
-            Method::Auto => "chosen by auto",
-            _ => "as asked for",
+        let why = if self.options.method == MethodOption::Auto {
+            "chosen by auto"
+        } else {
+            "as asked for"
         };
         match self.plan.workers {
             Some(limits) => {
