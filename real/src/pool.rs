@@ -411,7 +411,8 @@ impl Pool {
     }
 
     /// Takes a slot of the pool. One attachment serves one thread at a time; a program with several
-    /// threads that issue IO attaches once for each. It needs one file descriptor while it lasts.
+    /// threads that issue IO attaches once for each. It needs one file descriptor while it lasts; in a pool of
+    /// rings two, and a thread.
     ///
     /// A slot whose process died is recovered first. Does not block: a slot that another process looks at
     /// or recovers at this moment is passed over, so that a pool with hardly a free slot may report

@@ -32,6 +32,7 @@ use handfast_core::outcome::RawResult;
 use handfast_core::platform::Slept;
 use handfast_core::protocol::lead::{Entry, Queue};
 use handfast_core::protocol::{Deliver, LedRing, Ring, Shared as _};
+use rustix::process::{Resource, getrlimit};
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::os::fd::{BorrowedFd, RawFd};
@@ -41,8 +42,13 @@ use std::time::Duration;
 
 /// Submission entries: a batch, and one to rouse.
 const SUBMISSIONS: u32 = 64;
-/// Places in the table of registered files; the first is the slot lock's.
+/// Places in the table of registered files, if so many files may be open; the first is the slot lock's.
 const FILES: u32 = 64;
+
+fn files() -> u32 {
+    let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    FILES.min(u32::try_from(most / 4).unwrap_or(FILES)).max(1)
+}
 /// How often a request that the kernel could not do now is submitted again.
 const AGAIN: u8 = 8;
 /// User data of what is no IO.
@@ -112,13 +118,13 @@ impl ProcessRing {
             submissions: SUBMISSIONS.min(completions),
             completions,
             queue: segment.queue(slot),
-            files: FILES,
+            files: files(),
             keep: Some(lock),
         };
         let made = uring::make(wanted)?;
         let flights = Arc::new(Flights::new(handles.clone()));
         let requests = handles.map(|_| None).collect();
-        let files = Arc::new(RingFiles::new(Arc::clone(&made.ring)));
+        let files = Arc::new(RingFiles::new(Arc::clone(&made.ring), wanted.files));
         *locked(&self.submitting) = Some(Submitting {
             submission: made.submission,
             requests,
@@ -236,6 +242,8 @@ pub(crate) struct Wish {
 }
 
 impl Submitting {
+    /// # Safety
+    /// As of [`ProcessRing::submit`].
     unsafe fn push(&mut self, id: HandleId, generation: Generation, wish: Wish) {
         let index = id.0.wrapping_sub(self.flights.first);
         let Some(user_data) = self.flights.take_off(index, generation) else { return };
@@ -470,8 +478,8 @@ pub(crate) struct RingFiles {
 }
 
 impl RingFiles {
-    fn new(ring: Arc<RingFd>) -> Self {
-        Self { ring, free: Mutex::new((1..FILES).rev().collect()) }
+    fn new(ring: Arc<RingFd>, files: u32) -> Self {
+        Self { ring, free: Mutex::new((1..files).rev().collect()) }
     }
 
     /// Registers a file, if there is room.
