@@ -65,6 +65,8 @@ pub(crate) struct ProcessRing {
     submitting: Mutex<Option<Submitting>>,
     reaping: Mutex<Option<Reaping>>,
     fd: Mutex<Option<Arc<RingFd>>>,
+    /// What rouses the sleeper is under way: there is room for one in the queue.
+    roused: AtomicBool,
     dropped: AtomicU64,
 }
 
@@ -141,6 +143,7 @@ impl ProcessRing {
         });
         *locked(&self.fd) = Some(made.ring);
         self.broken.store(false, Ordering::Relaxed);
+        self.roused.store(false, Ordering::Relaxed);
         self.open.store(true, Ordering::Release);
         Ok(())
     }
@@ -332,6 +335,9 @@ impl Ring for ProcessRing {
     }
 
     fn rouse(&self) {
+        if self.roused.swap(true, Ordering::AcqRel) {
+            return;
+        }
         if let Some(submitting) = locked(&self.submitting).as_mut() {
             let (op, target, user_data) = (Op::Nop, Target::Fd(-1), ROUSE);
             let (addr, len, offset, offload) = (0, 0, 0, false);
@@ -360,7 +366,9 @@ impl Queue for Held<'_> {
             let found = self.queue.flights.find(completion.user_data);
             let Some(io) = found else {
                 self.queue.head = Some((false, None));
-                if completion.user_data != ROUSE {
+                if completion.user_data == ROUSE {
+                    self.ring.roused.store(false, Ordering::Release);
+                } else {
                     self.ring.dropped.fetch_add(1, Ordering::Relaxed);
                 }
                 return Some(Entry { io: None, raw: RawResult(completion.result) });
