@@ -26,6 +26,7 @@ use crate::sys::mapping::{ForkGuard, Mapping};
 use crate::sys::memfd::{self, Backing};
 use handfast_core::ids::{PoolTag, ProcessSlot};
 use handfast_core::platform::{Atomic64 as _, Platform as _};
+use handfast_core::protocol::hint::words_for;
 use handfast_core::protocol::{Context, Embed, Shared as _};
 use handfast_core::site::Site;
 use std::io;
@@ -531,7 +532,9 @@ impl Inner {
 
     /// Whether an IO waits for a worker, as far as the hints say.
     pub(crate) fn has_waiting_work(&self) -> bool {
-        self.segment().all_hints().iter().flatten().any(|word| word.load(Site::HintLook) != 0)
+        let words = words_for(self.segment().facts().config.handles_per_process()) as usize;
+        let words = self.segment().all_hints().iter().flat_map(|slot| slot.iter().take(words));
+        words.into_iter().any(|word| word.load(Site::HintLook) != 0)
     }
 }
 

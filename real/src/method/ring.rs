@@ -344,7 +344,10 @@ impl Ring for ProcessRing {
             let entry = SubmissionEntry { op, target, addr, len, offset, user_data, offload };
             // SAFETY: it names no memory and no file.
             let _pushed_unless_full = unsafe { submitting.submission.push(&entry) };
-            let _roused_or_awake_after_its_slice = submitting.submission.submit();
+            if submitting.submission.submit() != Submitted::All {
+                // The next submission takes it along; until then nobody is roused.
+                self.roused.store(false, Ordering::Release);
+            }
         }
     }
 }
