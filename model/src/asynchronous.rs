@@ -223,7 +223,7 @@ impl<R: Runtime> World<R> {
     /// If the slot has no ring.
     pub fn be_reaper(&self, me: ProcessSlot) {
         let leaving = || self.kernel.is_to_leave(me);
-        self.context(me).reap(&leaving).expect("the slot has a ring");
+        self.context(me).reap(&(), &leaving).expect("there is such a slot");
     }
 
     /// Tells a reaper to leave, and wakes it. Called by a thread of its process.

@@ -11,6 +11,7 @@ use crate::runtime::{Actor, Body};
 use handfast_core::platform::Change;
 use handfast_core::site::Site;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 /// Two numbers that an operation brings.
 pub(crate) type Seen = [u64; 2];
@@ -110,6 +111,10 @@ pub(crate) enum Operation {
     FallAsleep(usize),
     /// Sleep; with a time limit below a slice or not. Brings [`SLICE_OVER`] or what else ended it.
     Sleep(usize, bool),
+    /// The same on several counts, on all of which it has fallen asleep.
+    SleepOnAny(Arc<[usize]>, bool),
+    /// Do not sleep on this count after all: another's ticket was old.
+    Withdraw(usize),
     /// Wake so many, or all.
     Post(usize, u32),
     /// Put an entry in a queue.
@@ -169,7 +174,12 @@ impl Operation {
     pub const fn is_access(&self) -> bool {
         !matches!(
             self,
-            Self::Choose(_) | Self::Get(_) | Self::Set(..) | Self::Note(_) | Self::Spawn(_)
+            Self::Choose(_)
+                | Self::Get(_)
+                | Self::Set(..)
+                | Self::Note(_)
+                | Self::Withdraw(_)
+                | Self::Spawn(_)
         )
     }
 
@@ -179,6 +189,7 @@ impl Operation {
             Self::Word(_, update, _) => !matches!(update, Update::Store(_)),
             Self::FallAsleep(_)
             | Self::Sleep(..)
+            | Self::SleepOnAny(..)
             | Self::PushWithin(..)
             | Self::Pop(..)
             | Self::First(_)
@@ -188,6 +199,7 @@ impl Operation {
             | Self::Get(_)
             | Self::Spawn(_) => true,
             Self::Ticket(_)
+            | Self::Withdraw(_)
             | Self::Post(..)
             | Self::Push(..)
             | Self::UntilFree(_)
@@ -217,6 +229,14 @@ impl Operation {
             Self::Sleep(at, _) => {
                 memory[at] &= !asleep(me);
                 [u64::from(way == SLICE_OVER), 0]
+            }
+            Self::SleepOnAny(ref on, _) => {
+                on.iter().for_each(|&at| memory[at] &= !asleep(me));
+                [u64::from(way == SLICE_OVER), 0]
+            }
+            Self::Withdraw(at) => {
+                memory[at] &= !asleep(me);
+                [0, 0]
             }
             Self::Post(at, count) => {
                 memory[at] = still_asleep(memory[at], count, way);

@@ -206,6 +206,30 @@ impl EventCount for Count {
         Slept::SliceOver
     }
 
+    const MOST: usize = 3;
+
+    #[track_caller]
+    fn sleep_any(counts: &[(&Self, u32)], slice_ns: u64) -> Slept {
+        let short = slice_ns < SLICE_NS;
+        for (turn, (count, _)) in counts.iter().enumerate() {
+            if perform_on(*count, &Operation::FallAsleep(count.0))[0] == 0 {
+                for (count, _) in &counts[..turn] {
+                    perform(&Operation::Withdraw(count.0));
+                }
+                note(Note::Saw("ticket was old"));
+                return Slept::LookAgain;
+            }
+        }
+        note(Note::Saw("slept"));
+        let on = counts.iter().map(|(count, _)| count.0).collect();
+        if perform(&Operation::SleepOnAny(on, short))[0] == 0 {
+            return Slept::LookAgain;
+        }
+        note(Note::Saw("slice over"));
+        with(|processor| processor.time_over |= short);
+        Slept::SliceOver
+    }
+
     #[track_caller]
     fn post(&self) {
         perform_on(self, &Operation::Post(self.0, u32::MAX));

@@ -31,7 +31,8 @@ impl Search {
     /// Whether this way is a sleep that ends for no reason.
     pub(super) fn is_spurious(&self, state: &State, who: usize, way: usize) -> bool {
         let doing = self.doing(state, who);
-        matches!(doing, Operation::Sleep(..) | Operation::Await(..)) && way == SPURIOUS
+        matches!(doing, Operation::Sleep(..) | Operation::SleepOnAny(..) | Operation::Await(..))
+            && way == SPURIOUS
     }
 
     /// What an actor is about to do.
@@ -159,7 +160,9 @@ impl Search {
                     }
                     self.perform(&mut partial, who, &operation, 0)?;
                 }
-                Operation::Get(_) => self.perform(&mut partial, who, &operation, 0)?,
+                Operation::Get(_) | Operation::Withdraw(_) => {
+                    self.perform(&mut partial, who, &operation, 0)?;
+                }
                 Operation::End => {
                     self.let_go(&mut partial.memory, who);
                     done.push(partial);
@@ -169,6 +172,7 @@ impl Search {
                 | Operation::Ticket(_)
                 | Operation::FallAsleep(_)
                 | Operation::Sleep(..)
+                | Operation::SleepOnAny(..)
                 | Operation::Post(..)
                 | Operation::Push(..)
                 | Operation::PushWithin(..)
@@ -234,6 +238,11 @@ impl Search {
         let if_so = |so: bool| if so { vec![WOKEN] } else { Vec::new() };
         match *self.doing(state, who) {
             Operation::Sleep(at, short) if memory[at] & asleep(who) != 0 => unwoken(state, short),
+            Operation::SleepOnAny(ref on, short)
+                if on.iter().all(|&at| memory[at] & asleep(who) != 0) =>
+            {
+                unwoken(state, short)
+            }
             Operation::Await(at, short) if memory[at] == 0 => unwoken(state, short),
             Operation::Post(at, count) => (0..selections(memory[at] >> 32, count)).collect(),
             Operation::Pop(at, true) => if_so(memory[at] > 0),
@@ -241,6 +250,8 @@ impl Search {
             Operation::Join(other) => if_so(!self.runs(state.players[other])),
             Operation::End => Vec::new(),
             Operation::Sleep(..)
+            | Operation::SleepOnAny(..)
+            | Operation::Withdraw(_)
             | Operation::Await(..)
             | Operation::Pop(_, false)
             | Operation::First(_)
