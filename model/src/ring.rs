@@ -213,12 +213,21 @@ impl<R: Runtime, C: Callbacks<R> + Send + 'static> World<R, C> {
     /// # Panics
     /// As [`Self::be_kernel`].
     pub fn complete_in_order(&self, of: ProcessSlot, count: usize) {
-        let ring = self.kernel.ring(of).expect("the world was made with this ring");
         for turn in 0..count {
             R::settled(0, &("kernel", turn));
-            if let Some(io) = io_of(ring.submitted.pop()) {
-                self.end(of, io);
-            }
+            self.complete_next(of);
+        }
+    }
+
+    /// The kernel takes one submission and completes it. For an actor that does other things, too: nothing
+    /// that it has seen is forgotten here.
+    ///
+    /// # Panics
+    /// As [`Self::be_kernel`].
+    pub fn complete_next(&self, of: ProcessSlot) {
+        let ring = self.kernel.ring(of).expect("the world was made with this ring");
+        if let Some(io) = io_of(ring.submitted.pop()) {
+            self.end(of, io);
         }
     }
 

@@ -18,7 +18,8 @@ pub const BELL_SLICE_NS: u64 = 100 * SLICE_NS;
 impl<E: Embed> Context<'_, E> {
     /// Completes the IOs of the own slot that others wait for, if they complete in a ring, and wakes the
     /// tasks whose IO is over, until `leaving` says so. Whoever makes it say so calls
-    /// [`Self::rouse_reaper`] afterwards.
+    /// [`Self::rouse_reaper`] afterwards; what was done before shows to whom it says so (a Release store, an
+    /// Acquire load), so that the last visit finds every task of an IO that was over by then.
     ///
     /// # Errors
     /// [`Error::NoSlot`], [`Error::InCallback`].

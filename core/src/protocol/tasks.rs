@@ -14,9 +14,10 @@
 use super::wait::{Waited, announce};
 use super::{Context, Embed, Error, Shared};
 use crate::decide::waiter::{Look, look};
-use crate::ids::{HandleId, WaitRef};
+use crate::ids::{HandleId, ProcessSlot, WaitRef};
 use crate::platform::{Atomic64, EventCount};
 use crate::site::Site;
+use crate::state::Role;
 
 /// The tasks of a process that wait, kept by the embedding.
 pub trait Tasks: Sync {
@@ -65,12 +66,24 @@ impl<E: Embed> Context<'_, E> {
         Ok(None)
     }
 
-    /// Somebody waits for this IO, perhaps a task of its owner's.
-    pub(super) fn notify_tasks(&self, id: HandleId) {
-        let slot = self.shared.owner(id).and_then(|owner| self.shared.slot(owner));
-        if let Some(slot) = slot.filter(|slot| slot.notice.load(Site::NoticeLook) != 0) {
-            slot.bell().post();
+    /// Somebody waits for this IO, perhaps a task of its owner's. The issuer's reaper may sleep in the ring, where
+    /// it does not hear the bell; other completers of a ring's IO have drained it.
+    pub(super) fn notify_tasks(&self, id: HandleId, role: Role) {
+        let Some(owner) = self.shared.owner(id).filter(|&owner| self.is_marked(owner)) else {
+            return;
+        };
+        match role {
+            Role::Issuer(_) => self.rouse_reaper(),
+            Role::Completer(_)
+            | Role::Waiter
+            | Role::OwnerRecoverer(_)
+            | Role::CompleterRecoverer { .. } => self.post_bell(owner),
         }
+    }
+
+    /// Whether tasks of a process wait, or have waited, for its IOs.
+    pub(super) fn is_marked(&self, owner: ProcessSlot) -> bool {
+        self.shared.slot(owner).is_some_and(|slot| slot.notice.load(Site::NoticeLook) != 0)
     }
 
     /// Visits the tasks; whether any still waits.

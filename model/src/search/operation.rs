@@ -8,7 +8,7 @@
 //! still the count, one for each that sleeps.
 
 use crate::runtime::{Actor, Body};
-use handfast_core::platform::Change;
+use handfast_core::platform::{Change, SLICE_NS};
 use handfast_core::site::Site;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -100,6 +100,28 @@ pub(crate) enum Update {
     Exchange(u64, u64),
 }
 
+/// How long a sleep lasts, if nobody ends it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Limit {
+    /// Less than a slice: it may end at any time.
+    Short,
+    /// A slice: it may end after a death.
+    Slice,
+    /// Longer: it does not end.
+    Long,
+}
+
+impl Limit {
+    /// Of a sleep of so many nanoseconds.
+    pub const fn of(slice_ns: u64) -> Self {
+        match slice_ns {
+            ..SLICE_NS => Self::Short,
+            SLICE_NS => Self::Slice,
+            _ => Self::Long,
+        }
+    }
+}
+
 /// One operation.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Operation {
@@ -109,10 +131,10 @@ pub(crate) enum Operation {
     Ticket(usize),
     /// Fall asleep, if the ticket is still the count: brings whether.
     FallAsleep(usize),
-    /// Sleep; with a time limit below a slice or not. Brings [`SLICE_OVER`] or what else ended it.
-    Sleep(usize, bool),
+    /// Sleep. Brings [`SLICE_OVER`] or what else ended it.
+    Sleep(usize, Limit),
     /// The same on several counts, on all of which it has fallen asleep.
-    SleepOnAny(Arc<[usize]>, bool),
+    SleepOnAny(Arc<[usize]>, Limit),
     /// Do not sleep on this count after all: another's ticket was old.
     Withdraw(usize),
     /// Wake so many, or all.
@@ -126,7 +148,7 @@ pub(crate) enum Operation {
     /// Copy the first entry: brings it, and whether there was one.
     First(usize),
     /// Block while there is none, as [`Operation::Sleep`] does.
-    Await(usize, bool),
+    Await(usize, Limit),
     /// Take a lock for this process: brings whether.
     TryLock(usize),
     /// Wait until a lock is free.

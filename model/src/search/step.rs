@@ -2,7 +2,9 @@
 
 use super::explorer::Search;
 use super::memory;
-use super::operation::{Newcomer, Note, Operation, SLICE_OVER, SPURIOUS, WOKEN, asleep, fresh};
+use super::operation::{
+    Limit, Newcomer, Note, Operation, SLICE_OVER, SPURIOUS, WOKEN, asleep, fresh,
+};
 use super::state::{Move, Node, Player, State};
 use std::sync::Arc;
 
@@ -237,13 +239,13 @@ impl Search {
         }
         let if_so = |so: bool| if so { vec![WOKEN] } else { Vec::new() };
         match *self.doing(state, who) {
-            Operation::Sleep(at, short) if memory[at] & asleep(who) != 0 => unwoken(state, short),
-            Operation::SleepOnAny(ref on, short)
+            Operation::Sleep(at, limit) if memory[at] & asleep(who) != 0 => unwoken(state, limit),
+            Operation::SleepOnAny(ref on, limit)
                 if on.iter().all(|&at| memory[at] & asleep(who) != 0) =>
             {
-                unwoken(state, short)
+                unwoken(state, limit)
             }
-            Operation::Await(at, short) if memory[at] == 0 => unwoken(state, short),
+            Operation::Await(at, limit) if memory[at] == 0 => unwoken(state, limit),
             Operation::Post(at, count) => (0..selections(memory[at] >> 32, count)).collect(),
             Operation::Pop(at, true) => if_so(memory[at] > 0),
             Operation::UntilFree(at) => if_so(memory[at] == 0),
@@ -282,8 +284,13 @@ impl Search {
 }
 
 /// The ways in which a sleep ends that nobody ends.
-fn unwoken(state: &State, short: bool) -> Vec<usize> {
-    let (over, spurious) = (short || state.died, state.spurious > 0);
+fn unwoken(state: &State, limit: Limit) -> Vec<usize> {
+    let over = match limit {
+        Limit::Short => true,
+        Limit::Slice => state.died,
+        Limit::Long => false,
+    };
+    let spurious = state.spurious > 0;
     let ways = [(over, SLICE_OVER), (spurious, SPURIOUS)];
     ways.into_iter().filter_map(|(can, way)| can.then_some(way)).collect()
 }

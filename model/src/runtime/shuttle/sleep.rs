@@ -81,7 +81,7 @@ impl Count {
 
     fn sleep_on(counts: &[(&Self, u32)], slice_ns: u64) -> Slept {
         let woken = || counts.iter().any(|(count, _)| !count.sleepers.have_me());
-        while slice_ns >= SLICE_NS && !died() {
+        while slice_ns > SLICE_NS || slice_ns == SLICE_NS && !died() {
             // It may have been woken while it came to be in the last list: then this does not block.
             thread::park();
             if woken() {
