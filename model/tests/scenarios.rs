@@ -102,6 +102,7 @@ scenarios! {
     waits_for_own_and_foreign
     task_busy
     task_elsewhere
+    task_beside_a_waiter
     task_at_the_end
     task_in_place
 }
@@ -165,11 +166,8 @@ fn a_sleep_on_two_counts_ends_by_a_post_of_either_and_leaves_nothing() {
             let ticket = counts[0].ticket();
             if said[0].peek() == 0 {
                 let _look_again = counts[0].sleep(ticket, 1);
-                assert_eq!(
-                    said[0].peek(),
-                    1,
-                    "the sleep was ended by what an earlier one had left"
-                );
+                let _sees_what_was_posted_for = counts[0].ticket();
+                assert_eq!(said[0].peek(), 1, "ended by what an earlier sleep had left");
             }
         }
         assert!(poster.join().is_ok());

@@ -12,8 +12,8 @@
 //! (S8, S1); nobody holds it in the kernel (R23). A drainer that dies in between leaves an entry whose IO is
 //! over: the next one drops it. The lock also orders every look at a word after a drain.
 //!
-//! Invariants: S1, S8, L2, L4. Checked by: the model's lead scenarios. Not checked: a kernel that loses
-//! completions; what is counted as dropped.
+//! Invariants: S1, S8, L2, L4. Checked by: the model's scenarios `ring_*`, `lead_*`, `waits_for_own_and_foreign`.
+//! Not checked: a kernel that loses completions; what is counted as dropped.
 
 use super::words::At;
 use super::{Context, Deliver, Drive, Embed, Shared};

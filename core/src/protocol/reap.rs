@@ -2,7 +2,8 @@
 //! a busy issuer (MUSEUM U1).
 //!
 //! It completes IOs as its slot's process does. It sleeps on the slot's bell and costs nothing while nobody
-//! asks. Invariants: L2, L4, L7. Checked by: the model's lead scenarios.
+//! asks. Invariants: L2, L4, L7, L9. Checked by: the model's scenarios `ring_*`, `lead_*`,
+//! `task_*`.
 
 use super::tasks::Tasks;
 use super::{Context, Drive, Embed, Error, Lead, Shared};

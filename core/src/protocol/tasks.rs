@@ -5,11 +5,13 @@
 //! |---|---|
 //! | a task that asks for an IO of its own process | is listed, marks the slot, sets WAITERS, posts the slot's bell |
 //! | a completer that saw WAITERS | posts the handle's event count, and the owner's bell if its slot is marked |
+//! | the issuer, where it ends an IO in place, gives it back, or takes it out of the ring | the same, and rouses the ring |
 //! | the reaper | takes the bell's ticket, visits the list, wakes the tasks whose IO is over, sleeps |
 //!
 //! The mark is never taken back before the slot changes hands: it costs a post that wakes nobody in need. The
 //! reaper sleeps in slices while anybody is listed, and probes at the end of each, as any waiter does (L9).
-//! Invariants: L4, L9. Checked by: the model's task scenarios.
+//! Invariants: L4, L7, L9. Checked by: the model's scenarios `task_*`. Not checked: tasks that are dropped; an IO of
+//! another process, which nobody promises to a task.
 
 use super::wait::{Waited, announce};
 use super::{Context, Embed, Error, Shared};

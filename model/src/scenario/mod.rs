@@ -308,6 +308,7 @@ pub static ALL: &[Entry] = &[
     Entry::of::<wait_any::IssuerDies>(),
     Entry::of::<tasks::Busy>(),
     Entry::of::<tasks::Elsewhere>(),
+    Entry::of::<tasks::BesideAWaiter>(),
     Entry::of::<tasks::AtTheEnd>(),
     Entry::of::<tasks::InPlace>(),
     Entry::of::<tasks::IssuerPolls>(),

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Busy`] | completes in the ring, and its issuer is busy until the task has gone on |
 //! | [`Elsewhere`] | is completed by another process |
+//! | [`BesideAWaiter`] | the same, and a waiter has set WAITERS before |
 //! | [`AtTheEnd`] | is over, and the reaper dismissed, while the task asks for it |
 //! | [`InPlace`] | is staged or only handed out when the task asks: then it runs in place, or is given back |
 //! | [`IssuerPolls`] | completes in the ring, where the reaper sleeps for another one: the issuer takes it out |
@@ -20,6 +21,7 @@ use super::{Plan, Reach, Scenario};
 use crate::runtime::{Actor, Runtime};
 use crate::world::{self, How, Size, World, io, reference, slot};
 use handfast_core::protocol::HandedOut;
+use handfast_core::protocol::wait::Waited;
 use std::sync::Arc;
 
 /// The slot whose process has tasks.
@@ -67,19 +69,33 @@ impl Scenario for Busy {
     }
 }
 
-/// An IO of the owner's that another process completes, and a task; `waits`: the reaper leaves after it.
-fn elsewhere<R: Runtime>(world: &Arc<World<R>>, waits: bool) {
+/// What happens to an IO of the owner's that another process completes, beside a task that asks for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    /// Nothing: the reaper leaves after the task.
+    Nothing,
+    /// The other process has waited for it, and given up.
+    Waiter,
+    /// The reaper is dismissed when it is over.
+    Dismissal,
+}
+
+fn elsewhere<R: Runtime>(world: &Arc<World<R>>, beside: Beside) {
     let reaper = reaper(world);
     let mut issuer = world.issuer(slot(OWNER), How::HandedOver);
     let handle = issuer.acquire(0).expect("a handle is free");
     issuer.start(handle, &world::request(io(0, 1), false), &[]).expect("it is handed out");
     let task = task(world, 0);
+    if beside == Beside::Waiter {
+        let waited = world.context(slot(1)).wait(reference(io(0, 1)), Some(0));
+        assert_eq!(waited, Ok(Waited::TimedOut), "S10: nobody has begun");
+    }
     assert!(world.complete(slot(1), io(0, 1)), "S1: nobody else completes it");
-    let left = if waits {
+    let left = if beside == Beside::Dismissal {
+        Some(task)
+    } else {
         R::join(task);
         None
-    } else {
-        Some(task)
     };
     World::settle("finish", &issuer);
     issuer.finish(handle).expect("it was started");
@@ -103,7 +119,27 @@ impl Scenario for Elsewhere {
     }
 
     fn run<R: Runtime>(world: &Arc<World<R>>) {
-        elsewhere(world, true);
+        elsewhere(world, Beside::Nothing);
+    }
+}
+
+/// RC7: WAITERS is set already, by one who knows nothing of the mark.
+#[derive(Debug)]
+pub struct BesideAWaiter;
+
+impl Scenario for BesideAWaiter {
+    const NAME: &'static str = "task_beside_a_waiter";
+    const COVERS: &'static [&'static str] = &["RC1", "RC7", "RC41", "S7", "L4"];
+    const REACHED: &'static [&'static str] = &["task woken", "slept", "woke a sleeper"];
+    const PLAN: Plan = Plan::NONE.loom([Some(2), Some(3)]).search(Reach::ALIVE);
+    type World<R: Runtime> = World<R>;
+
+    fn world<R: Runtime>() -> World<R> {
+        World::new(Size::slots(2).owners(1).tasks())
+    }
+
+    fn run<R: Runtime>(world: &Arc<World<R>>) {
+        elsewhere(world, Beside::Waiter);
     }
 }
 
@@ -123,7 +159,7 @@ impl Scenario for AtTheEnd {
     }
 
     fn run<R: Runtime>(world: &Arc<World<R>>) {
-        elsewhere(world, false);
+        elsewhere(world, Beside::Dismissal);
     }
 }
 

@@ -171,7 +171,7 @@ impl Scenario for InTime {
     }
 }
 
-/// U1: who waits for others, too, does not sleep in its ring: its reaper does.
+/// U1, RC9, RC27: who waits for others, too, submits what it has staged, and does not sleep in its ring: its reaper does.
 #[derive(Debug)]
 pub struct OwnAndForeign;
 
@@ -195,6 +195,7 @@ impl Scenario for OwnAndForeign {
         let reaper = reaper(world);
         let issuer = world.spawn(Actor::new("issuer", 0), 0, |world| {
             let mut issuer = world.async_issuer(slot(0));
+            issuer.enter_batch();
             let own = World::start_one(&mut issuer);
             let first = issuer.wait_any(&REFERENCES, None).expect("the references are good");
             let (which, _over) = first.expect("L4: there was no deadline");
@@ -265,9 +266,11 @@ impl Scenario for IssuerDies {
             let attachment = world.async_attached(slot(WAITER));
             if world.app.published(0).is_some() {
                 R::settled(0, &"published");
-                let first = world.context(slot(WAITER)).wait_any(&REFERENCES, None);
+                // The dying one's last: who is probed for is not only the first.
+                let [dying, other] = REFERENCES;
+                let first = world.context(slot(WAITER)).wait_any(&[other, dying], None);
                 let first = first.expect("the references are good").map(|(which, _)| which);
-                assert_eq!(first, Some(0), "L4: the other one is not over");
+                assert_eq!(first, Some(1), "L4: the other one is not over");
                 R::saw("waited");
             }
             R::settled(0, &"waited");
