@@ -105,6 +105,8 @@ scenarios! {
     task_beside_a_waiter
     task_at_the_end
     task_in_place
+    task_issuer_polls
+    task_beside_the_ring
 }
 
 #[test]

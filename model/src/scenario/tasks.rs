@@ -131,7 +131,7 @@ impl Scenario for BesideAWaiter {
     const NAME: &'static str = "task_beside_a_waiter";
     const COVERS: &'static [&'static str] = &["RC1", "RC7", "RC41", "S7", "L4"];
     const REACHED: &'static [&'static str] = &["task woken", "slept", "woke a sleeper"];
-    const PLAN: Plan = Plan::NONE.loom([Some(2), Some(3)]).search(Reach::ALIVE);
+    const PLAN: Plan = Plan::NONE.loom([Some(2), Some(2)]).search(Reach::ALIVE);
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {
@@ -208,7 +208,7 @@ impl Scenario for IssuerPolls {
     const NAME: &'static str = "task_issuer_polls";
     const COVERS: &'static [&'static str] = &["RC15", "RC17", "RC42", "S8", "L2", "L4", "L7"];
     const REACHED: &'static [&'static str] = &["task woken", "slept", "sleeps in the ring"];
-    const PLAN: Plan = Plan::NONE.search(Reach::ALIVE);
+    const PLAN: Plan = Plan::NONE.loom([Some(1), Some(1)]).search(Reach::ALIVE);
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {
@@ -222,6 +222,8 @@ impl Scenario for IssuerPolls {
         somebody_polls(world, last);
         let task = task(world, asked.id.0);
         World::async_settle("complete", &issuer);
+        // Lets the reaper take the lead, and the task ask, without a preemption.
+        R::pause();
         world.complete_next(slot(OWNER));
         let this = reference((asked.id, asked.generation));
         let _over = issuer.check_done(this).expect("the reference is good");
@@ -249,7 +251,7 @@ impl Scenario for BesideTheRing {
     const COVERS: &'static [&'static str] = &["RC13", "RC17", "L2", "L4", "L7"];
     const REACHED: &'static [&'static str] =
         &["executed in place", "task woken", "slept", "sleeps in the ring"];
-    const PLAN: Plan = Plan::NONE.search(Reach::ALIVE);
+    const PLAN: Plan = Plan::NONE.loom([Some(1), Some(1)]).search(Reach::ALIVE);
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {
@@ -268,6 +270,8 @@ impl Scenario for BesideTheRing {
         issuer.start(handle, &in_place, &[]).expect("it is handed out");
         let task = task(world, handle.id.0);
         World::async_settle("staged", &issuer);
+        // Lets the reaper take the lead, and the task ask, without a preemption.
+        R::pause();
         issuer.leave_batch(0).expect("no word is damaged");
         World::async_settle("busy", &issuer);
         R::join(task);
