@@ -335,7 +335,10 @@ impl<'pool> Process<'pool> {
         self.issuer.submit_staged()?;
         let own = self.issuer.context().shared.owner(reference.handle()) == Some(self.slot);
         let end = deadline(self.spin).min(deadline_ns.unwrap_or(u64::MAX));
-        while !own {
+        if own {
+            return Ok(None);
+        }
+        loop {
             for _ in 0..LOOKS_PER_CLOCK {
                 if let Some(over) = self.issuer.context().glance(reference)? {
                     return Ok(Waited::of(over));
@@ -343,10 +346,9 @@ impl<'pool> Process<'pool> {
                 Production::pause();
             }
             if Production::now_ns() >= end {
-                break;
+                return Ok(None);
             }
         }
-        Ok(None)
     }
 
     #[inline]

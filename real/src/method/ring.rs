@@ -36,7 +36,7 @@ use rustix::process::{Resource, getrlimit};
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::os::fd::{BorrowedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -49,6 +49,8 @@ fn files() -> u32 {
     let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     FILES.min(u32::try_from(most / 4).unwrap_or(FILES)).max(1)
 }
+/// A place costs as much as some dozens of uses without one.
+const USES_BEFORE_REGISTERED: u32 = 4;
 /// How often a request that the kernel could not do now is submitted again.
 const AGAIN: u8 = 8;
 /// User data of what is no IO.
@@ -443,7 +445,6 @@ impl Flights {
 
     /// The flight that has this user data, and that has not landed.
     fn find(&self, user_data: u64) -> Option<InFlight> {
-        #[expect(clippy::cast_possible_truncation, reason = "ten bits")]
         let index = (user_data & 0x3ff) as u32;
         let flight = self.flights.get(index as usize)?;
         let generation = flight.taken_off.load(Ordering::Relaxed);
@@ -504,6 +505,17 @@ impl RingFiles {
     }
 }
 
+/// How often a file was used without a place: one that is used again and again gets one.
+#[derive(Default)]
+pub(crate) struct Uses(AtomicU32);
+
+impl Uses {
+    /// One more; whether it is the one at which the file gets its place.
+    pub fn is_due(&self) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed) == USES_BEFORE_REGISTERED
+    }
+}
+
 /// A file's place in the table of one ring; given up when dropped.
 pub(crate) struct RegisteredFile {
     table: Weak<RingFiles>,
@@ -536,7 +548,6 @@ pub(crate) fn drain_dead(segment: &Segment, dead: ProcessSlot, deliver: Deliver<
     let entries = queue_entries(segment.facts().config.handles_per_process());
     let Some(mut completions) = Completions::of_dead(queue, entries) else { return };
     while let Some(completion) = completions.peek() {
-        #[expect(clippy::cast_possible_truncation, reason = "ten bits")]
         let id = HandleId(handles.start.wrapping_add((completion.user_data & 0x3ff) as u32));
         let generation = segment.generation_of(id).filter(|_| handles.contains(&id.0));
         let named = completion.user_data >> 10 & 0x3f_ffff;
