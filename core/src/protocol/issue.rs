@@ -429,7 +429,7 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
         self.method.submit(started);
         self.context.ring(started.len());
         if waiters {
-            self.context.tend_waiters();
+            self.context.tend_waiters(started);
         }
     }
 

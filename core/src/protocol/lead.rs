@@ -18,6 +18,7 @@
 use super::words::At;
 use super::{Context, Deliver, Drive, Embed, Shared};
 use crate::decide::lead::{Action, Entered, LeadWord, Leader, Observation, Turn};
+use crate::decide::reaper::is_awaited;
 use crate::ids::{Generation, HandleId, ProcessSlot};
 use crate::outcome::RawResult;
 use crate::platform::{Atomic64, EventCount, Platform, Slept};
@@ -229,11 +230,14 @@ impl<E: Embed> Context<'_, E> {
 
     /// After a submission that saw WAITERS: reads from the page cache are complete by now, and the rest
     /// is the reaper's, whom nobody else would tell of waiters that came before Submit.
-    pub(super) fn tend_waiters(&self) {
-        if self.shared.has_ring(self.me) {
-            if let Some(lead) = self.drive.lead() {
-                self.drain_as_issuer(lead);
-            }
+    pub(super) fn tend_waiters(&self, started: &[(HandleId, Generation)]) {
+        let Some(lead) = self.drive.lead() else { return };
+        self.drain_as_issuer(lead);
+        let awaited = |&(id, generation): &(HandleId, Generation)| {
+            let word = self.at(id).map(|at| at.load(Site::LeadLook));
+            word.is_ok_and(|word| word.generation() == generation && is_awaited(word))
+        };
+        if started.iter().any(awaited) {
             self.post_bell(self.me);
         }
     }
