@@ -5,7 +5,7 @@
 //! | the issuer, before it sleeps on an own IO | a [`Turn`]: drains, takes the lead, sleeps in the ring |
 //! | the reaper ([`Context::reap`]) | the same for others, while somebody waits |
 //! | a waiter in another process | sets WAITERS, posts the slot's bell, sleeps on the IO |
-//! | the issuer, if its Submit saw WAITERS | drains, posts its own bell |
+//! | the issuer, if its Submit saw WAITERS | drains, posts its own bell if that was not all |
 //! | a recoverer, slot lock held | [`drain`]s the dead one's ring |
 //!
 //! An entry is copied, completed up to Publish, and then given back, one after the other, with the reap lock held
