@@ -51,7 +51,7 @@ impl<'a, E: Embed> Context<'a, E> {
         loop {
             let mut over = None;
             for turn in 0..waits.len() {
-                over = self.until_sleep(&mut waits, turn, deadline_ns, &mut submit, &mut mark)?;
+                over = self.until_sleep(&mut waits, (turn, deadline_ns), &mut submit, &mut mark)?;
                 if over.is_some() {
                     break;
                 }
@@ -80,8 +80,7 @@ impl<'a, E: Embed> Context<'a, E> {
     fn until_sleep(
         &self,
         waits: &mut [Wait<'a, E>],
-        turn: usize,
-        deadline_ns: Option<u64>,
+        (turn, deadline_ns): (usize, Option<u64>),
         submit: &mut dyn FnMut() -> Result<bool, Error>,
         mark: &mut usize,
     ) -> Result<Option<(usize, Verdict)>, Error> {
