@@ -252,7 +252,7 @@ fn chosen(wished: Method, slots: u32) -> Result<(Chosen, MethodChoice), MethodRe
             ring @ MethodChoice { method: Method::IoUring, .. } => ring,
             MethodChoice { mut refusals, .. } => return Err(refusals.swap_remove(0)),
         },
-        Method::Sync | Method::Worker => MethodChoice { method: wished, refusals: Vec::new() },
+        Method::Sync | Method::Worker => MethodChoice::told(wished),
     };
     Ok((Chosen { method: choice.method, by_itself: wished == Method::Auto }, choice))
 }
@@ -312,8 +312,7 @@ impl Pool {
             usize::try_from(seen.len).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
         let mapping = Mapping::new(fd.as_fd(), len)?;
         let segment = Segment::open((mapping, ForkGuard::new()?), registry.fingerprint())?;
-        let method = segment.facts().method.method;
-        let choice = MethodChoice { method, refusals: Vec::new() };
+        let choice = MethodChoice::told(segment.facts().method.method);
         Ok(Self::new(fd, segment, registry, choice))
     }
 

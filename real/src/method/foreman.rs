@@ -78,23 +78,30 @@ impl WorkerLimits {
 pub struct Foreman<'pool> {
     pool: &'pool Inner,
     limits: WorkerLimits,
+    /// Whether one more would be started if workers asked for it.
+    heeds: bool,
 }
 
 impl Foreman<'_> {
     /// How many workers to start now, when `running` of those that were started have not ended. Workers that
-    /// died are counted off.
+    /// died are counted off. As long as one that was started does not work yet, none is started because
+    /// workers ask for more: it may be enough.
     pub fn to_start(&mut self, running: u32) -> u32 {
         let Some(staff) = self.pool.staff() else { return 0 };
         self.pool.count_off_the_dead();
-        self.limits.to_start(running, staff.take_wanted())
+        let on_its_way = staff.alive() < u64::from(running);
+        // What is not heeded is not taken, so that busy workers do not ask, and wake the foreman, for each IO.
+        self.heeds = running < self.limits.most && !on_its_way;
+        self.limits.to_start(running, self.heeds && staff.take_wanted())
     }
 
     /// Sleeps until a worker is wanted, one has ended, somebody has called [`Pool::rouse_foreman`], or the
-    /// time is over. May return for no reason.
+    /// time is over; not at all if `anything` is there to do. May return for no reason.
     pub fn sleep(&self, at_most: Duration, anything: impl FnOnce() -> bool) {
         let Some(staff) = self.pool.staff() else { return };
         let ticket = staff.bell().ticket();
-        if !anything() {
+        // A worker that asked after `to_start` and before the ticket was taken does not ask again.
+        if !(self.heeds && staff.is_wanted()) && !anything() {
             let ns = u64::try_from(at_most.as_nanos()).unwrap_or(u64::MAX);
             let (Slept::LookAgain | Slept::SliceOver) = staff.bell().sleep(ticket, ns);
         }
@@ -106,7 +113,7 @@ impl Pool {
     /// see `real/tests/workers.rs`; as processes: `handfast worker`.
     #[must_use]
     pub fn foreman(&self, limits: WorkerLimits) -> Foreman<'_> {
-        Foreman { pool: self.inner(), limits }
+        Foreman { pool: self.inner(), limits, heeds: false }
     }
 
     /// Ends a foreman's sleep.

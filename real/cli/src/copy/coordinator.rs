@@ -9,7 +9,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use handfast::{Method, Pool, Registry};
+use handfast::{Flags, Method, MethodChoice, Pool, Registry};
 
 use super::children::{ChildError, Copiers, Orders};
 use super::destination::{Destination, DestinationError};
@@ -19,7 +19,8 @@ use super::progress::Progress;
 use super::shared::{Done, Shared, words_needed};
 use super::source::{Source, SourceError};
 use super::temporary::{Temporary, TemporaryError};
-use crate::args::{CopyOptions, MethodOption};
+use super::workers::Workers;
+use crate::args::CopyOptions;
 use crate::signals::{Signals, StopSignal};
 use crate::system::plain_if_remedied;
 
@@ -77,7 +78,9 @@ pub struct Summary {
     bytes: u64,
     time: Duration,
     ios: Vec<u64>,
-    method: &'static str,
+    method: Method,
+    /// How many processes did without it.
+    in_place: usize,
 }
 
 impl fmt::Display for Summary {
@@ -94,7 +97,11 @@ impl fmt::Display for Summary {
             self.ios.len(),
             if self.ios.len() == 1 { "process" } else { "processes" },
             self.method,
-        )
+        )?;
+        match self.in_place {
+            0 => Ok(()),
+            some => write!(formatter, " ({some} did without)"),
+        }
     }
 }
 
@@ -125,7 +132,8 @@ pub fn copy(options: &CopyOptions, signals: &mut Signals) -> Result<Summary, Cop
         destination.sync_directory()?;
     }
     let ios = done.iter().map(|done| done.ios).collect();
-    Ok(Summary { bytes, time: start.elapsed(), ios, method: pool.method().name() })
+    let in_place = done.iter().filter(|done| done.in_place).count();
+    Ok(Summary { bytes, time: start.elapsed(), ios, method: pool.method(), in_place })
 }
 
 /// Decides about direct IO, and makes the plan.
@@ -134,23 +142,24 @@ fn make_plan(
     source: &Source,
     temporary: &Temporary<'_>,
 ) -> Result<Plan, CopyError> {
+    // The pool needs room for workers, so this has to be known before there is one.
+    let method = match Method::from(options.method) {
+        Method::Auto => MethodChoice::here().method,
+        method => method,
+    };
     if !options.direct {
-        return Ok(Plan::new(options, source.size, None));
+        return Ok(Plan::new(options, method, source.size, None));
     }
     let from = direct::enable(&source.file, &options.source)?;
     let to = direct::enable(&temporary.file, &temporary.path())?;
     let direct = direct::combine(from, to, options.block_size)?;
     // A file system that can do direct IO knows its sizes: a file of size 0 is empty, and has no
     // tail to look for.
-    Ok(Plan::new(options, Some(source.size.unwrap_or(0)), Some(direct)))
+    Ok(Plan::new(options, method, Some(source.size.unwrap_or(0)), Some(direct)))
 }
 
 impl Job<'_> {
     fn make_pool(&self) -> Result<Pool, CopyError> {
-        let method = match self.options.method {
-            MethodOption::Auto => Method::Auto,
-            MethodOption::Sync => Method::Sync,
-        };
         Pool::builder()
             .registry(Registry::new())
             .processes(self.plan.slots)
@@ -160,7 +169,7 @@ impl Job<'_> {
             .max_iovecs(1)
             .max_files(2 * self.plan.slots)
             .user_words(words_needed(self.plan.copiers))
-            .method(method)
+            .method(self.options.method.into())
             .create()
             .map_err(failed_to("make the pool in shared memory"))
     }
@@ -171,18 +180,30 @@ impl Job<'_> {
         let shared = Shared::new(pool.user_words(), self.plan.copiers)
             .ok_or("too few words")
             .map_err(failed_to("share words with the copiers"))?;
+        let mut workers = self.start_workers(pool)?;
         let mut copiers = Copiers::new(shared);
         let outcome = self.start(pool, &mut copiers).and_then(|()| {
             let progress = Progress::new(self.plan.geometry.size, self.options.quiet);
-            watch(&mut copiers, shared, &progress, signals)
+            watch(&mut copiers, &mut workers, (shared, &progress), signals)
         });
-        let Err(error) = outcome else {
-            return Ok((0..self.plan.copiers).map(|copier| shared.done(copier)).collect());
-        };
-        match copiers.stop(Some(signals)) {
-            0 => Err(error),
-            hanging => Err(CopyError::Hanging(Box::new(error), hanging)),
+        let hanging = if outcome.is_err() { copiers.stop(Some(signals)) } else { 0 };
+        let tally = workers.stop(signals);
+        match (outcome, hanging) {
+            (Ok(()), _) => {}
+            (Err(error), 0) => return Err(error),
+            (Err(error), _) => return Err(CopyError::Hanging(Box::new(error), hanging)),
         }
+        if let Some(tally) = tally.filter(|_| self.options.verbose) {
+            say(&tally.to_string());
+        }
+        Ok((0..self.plan.copiers).map(|copier| shared.done(copier)).collect())
+    }
+
+    fn start_workers(&self, pool: &Pool) -> Result<Workers, CopyError> {
+        let limits = self.plan.workers.filter(|_| pool.method() == Method::Worker);
+        let Some(limits) = limits else { return Ok(Workers::none()) };
+        let started = Workers::start(pool, limits, self.options.verbose);
+        Ok(started.map_err(|source| ChildError::Workers { source })?)
     }
 
     fn start(&self, pool: &Pool, copiers: &mut Copiers<'_>) -> Result<(), CopyError> {
@@ -192,12 +213,35 @@ impl Job<'_> {
             source_path: &self.options.source,
             destination: &self.temporary.file,
             destination_path: &self.temporary.path(),
+            verbose: self.options.verbose,
         };
+        if self.options.verbose {
+            self.describe_method(pool);
+        }
         copiers.start(pool, &orders)?;
         if self.options.verbose {
             self.describe(&copiers.pids());
         }
         Ok(())
+    }
+
+    fn describe_method(&self, pool: &Pool) {
+        let MethodChoice { method, refusals, .. } = pool.method_choice();
+        refusals.iter().for_each(|refusal| say(&refusal.to_string()));
+        let why = match Method::from(self.options.method) {
+            Method::Auto => "chosen by auto",
+            _ => "as asked for",
+        };
+        match self.plan.workers {
+            Some(limits) => {
+                say(&format!(
+                    "method {method}, {why}: {} to {} workers",
+                    limits.least(),
+                    limits.most()
+                ));
+            }
+            None => say(&format!("method {method}, {why}")),
+        }
     }
 
     fn describe(&self, pids: &[u32]) {
@@ -208,16 +252,11 @@ impl Job<'_> {
         } else {
             "through the page cache".to_owned()
         };
-        let _ = writeln!(
-            io::stderr(),
-            "handfast: {size} in {} blocks of {}, {mode}\n\
-             handfast: {copiers} copiers {pids:?} with {queue_depth} frames of {frame_size} bytes \
-             each\n\
-             handfast: writing to {}",
-            geometry.blocks(),
-            geometry.block_size,
-            self.temporary.path().display(),
-        );
+        say(&format!("{size} in {} blocks of {}, {mode}", geometry.blocks(), geometry.block_size));
+        say(&format!(
+            "{copiers} copiers {pids:?} with {queue_depth} frames of {frame_size} bytes each"
+        ));
+        say(&format!("writing to {}", self.temporary.path().display()));
     }
 
     /// Checks that every byte was written, and gives the file its size, its permissions and, if
@@ -247,8 +286,8 @@ impl Job<'_> {
 /// Waits for the end of all copiers, a stop signal, or a failure; whichever comes first.
 fn watch(
     copiers: &mut Copiers<'_>,
-    shared: Shared<'_>,
-    progress: &Progress,
+    workers: &mut Workers,
+    (shared, progress): (Shared<'_>, &Progress),
     signals: &mut Signals,
 ) -> Result<(), CopyError> {
     loop {
@@ -263,9 +302,19 @@ fn watch(
         if ended? {
             return Ok(());
         }
+        if let Some(status) = workers.lost() {
+            say(&format!(
+                "the supervisor of the workers has ended ({status}): the copiers go on without them"
+            ));
+        }
         progress.show(shared.bytes());
         signals.wait(progress.interval()).map_err(CopyError::Signals)?;
     }
+}
+
+/// Says one line on standard error; there is nobody to tell if that fails.
+fn say(message: &str) {
+    let _ = writeln!(io::stderr(), "handfast: {message}");
 }
 
 /// Fails if a stop signal has come.
@@ -279,7 +328,10 @@ fn sync(pool: &Pool, temporary: &Temporary<'_>) -> Result<(), CopyError> {
     let mut process = pool.attach().map_err(failed_to("attach to the pool"))?;
     let file = process.file(file, temporary.path()).map_err(failed_to("sync the copy"))?;
     let mut scope = process.scope();
-    let handle = scope.acquire().map_err(failed_to("get a handle"))?;
+    let mut handle = scope.acquire().map_err(failed_to("get a handle"))?;
+    // There is nothing to do meanwhile. And a worker might not open the file again: its permissions are
+    // those of SRC by now.
+    handle.set_flag(Flags::SYNCHRONOUS);
     let pending = handle
         .fsync(&file)
         .map_err(|refused| refused.to_string())
@@ -306,18 +358,22 @@ mod tests {
             bytes: 1 << 30,
             time: Duration::from_millis(812),
             ios: vec![65536; 4],
-            method: "sync",
+            method: Method::IoUring,
+            in_place: 0,
         };
         assert_eq!(
             summary.to_string(),
             "copied 1073741824 bytes in 0.812 s (1261 MiB/s), 262144 IOs by 4 processes \
-             [65536 65536 65536 65536], method sync"
+             [65536 65536 65536 65536], method io_uring"
         );
+        let fallen_back = Summary { in_place: 2, ..summary };
+        assert!(fallen_back.to_string().ends_with(", method io_uring (2 did without)"));
     }
 
     #[test]
     fn the_summary_of_an_empty_copy_is_no_division_by_zero() {
-        let summary = Summary { bytes: 0, time: Duration::ZERO, ios: vec![0], method: "sync" };
+        let (time, method) = (Duration::ZERO, Method::Sync);
+        let summary = Summary { bytes: 0, time, ios: vec![0], method, in_place: 0 };
         assert_eq!(
             summary.to_string(),
             "copied 0 bytes in 0.000 s (0 MiB/s), 0 IOs by 1 process [0], method sync"

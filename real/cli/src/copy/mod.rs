@@ -11,6 +11,7 @@
 //! | [`shared`] | the words that coordinator and copiers share; all orderings are there |
 //! | [`copier`] | the loop of one process |
 //! | [`children`] | starts copiers and sees them end |
+//! | [`workers`] | starts the supervisor of workers, and sees it end |
 //! | [`progress`] | the bar |
 //! | [`coordinator`] | one copy from the first check to the rename |
 //!
@@ -29,6 +30,7 @@ mod progress;
 mod shared;
 mod source;
 mod temporary;
+mod workers;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -3,6 +3,7 @@
 use super::block::Geometry;
 use super::direct::Direct;
 use crate::args::CopyOptions;
+use handfast::{Method, WorkerLimits};
 
 /// One copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,20 +16,30 @@ pub struct Plan {
     pub geometry: Geometry,
     /// Bytes of a frame of the pool; at least a block.
     pub frame_size: u32,
-    /// Attachments to the pool: the copiers, and the coordinator if it has something to sync.
+    /// How many workers there are, if workers carry out the IO.
+    pub workers: Option<WorkerLimits>,
+    /// Attachments to the pool: the copiers, the workers and a successor of a dead one, and the
+    /// coordinator if it has something to sync.
     pub slots: u32,
 }
 
 impl Plan {
-    /// Makes the plan for a SRC of `size` bytes; `None` if it has to be read to find out.
+    /// Makes the plan for a SRC of `size` bytes; `None` if it has to be read to find out. The method is
+    /// not [`Method::Auto`], but what that stands for here.
     ///
     /// Without a size nobody knows where a block begins before the ones in front of it were read,
     /// so one copier reads block after block.
-    pub fn new(options: &CopyOptions, size: Option<u64>, direct: Option<Direct>) -> Self {
+    pub fn new(
+        options: &CopyOptions,
+        method: Method,
+        size: Option<u64>,
+        direct: Option<Direct>,
+    ) -> Self {
         let (copiers, queue_depth) = match size {
             Some(_) => (options.processes, options.queue_depth),
             None => (1, 1),
         };
+        let workers = (method == Method::Worker).then_some(options.workers);
         let frame_unit = direct.map_or(512, |direct| direct.frame_unit);
         Self {
             copiers,
@@ -39,7 +50,10 @@ impl Plan {
                 size,
             },
             frame_size: options.block_size.next_multiple_of(frame_unit),
-            slots: copiers + u32::from(options.fsync),
+            workers,
+            slots: copiers
+                + u32::from(options.fsync)
+                + workers.map_or(0, |workers| workers.most() + 1),
         }
     }
 
@@ -59,28 +73,45 @@ mod tests {
         let all = ["handfast", "copy", "a", "b"].iter().chain(arguments);
         match Cli::parse_from(all).command {
             Command::Copy(options) => options,
-            other @ (Command::Doctor | Command::Copier(_) | Command::DoctorPeer(_)) => {
+            other @ (Command::Doctor
+            | Command::Worker(_)
+            | Command::Copier(_)
+            | Command::OneWorker(_)
+            | Command::DoctorPeer(_)) => {
                 unreachable!("{other:?}")
             }
         }
     }
 
+    fn plan(arguments: &[&str], size: Option<u64>, direct: Option<Direct>) -> Plan {
+        Plan::new(&options(arguments), Method::Sync, size, direct)
+    }
+
+    #[test]
+    fn workers_have_slots_and_only_where_they_work() {
+        let options = options(&["-p", "2", "--workers", "1:4"]);
+        let plan = |method| Plan::new(&options, method, Some(1), None);
+        assert_eq!((plan(Method::Worker).slots, plan(Method::IoUring).slots), (7, 2));
+        assert_eq!(plan(Method::Worker).workers, Some(options.workers));
+        assert_eq!(plan(Method::Sync).workers, None);
+    }
+
     #[test]
     fn every_block_in_flight_has_a_frame() {
-        let plan = Plan::new(&options(&["-p", "8", "-d", "64", "-b", "1M"]), Some(1 << 30), None);
+        let plan = plan(&["-p", "8", "-d", "64", "-b", "1M"], Some(1 << 30), None);
         assert_eq!((plan.frames(), plan.frame_size, plan.slots), (512, 1 << 20, 8));
     }
 
     #[test]
     fn a_source_without_size_is_copied_by_one() {
-        let plan = Plan::new(&options(&["-p", "8", "--fsync"]), None, None);
+        let plan = plan(&["-p", "8", "--fsync"], None, None);
         assert_eq!((plan.copiers, plan.queue_depth, plan.slots), (1, 1, 2));
     }
 
     #[test]
     fn direct_frames_keep_the_alignment_of_memory() {
         let direct = Direct { unit: 512, frame_unit: 4096 };
-        let plan = Plan::new(&options(&["-b", "512"]), Some(1), Some(direct));
+        let plan = plan(&["-b", "512"], Some(1), Some(direct));
         assert_eq!((plan.frame_size, plan.geometry.unit), (4096, 512));
     }
 }
