@@ -322,7 +322,7 @@ impl<'h, 'pool> Handle<'h, 'pool> {
         }
         let mut flags = self.flags;
         flags.set(Flags::REFERENCES_LOCAL, local);
-        if self.process.issuer.method().is_only_for_issuer(file, common) {
+        if self.process.issuer.method().is_only_for_issuer(file, operation, common) {
             flags |= Flags::SYNCHRONOUS;
         }
         Ok(Request {

@@ -24,7 +24,7 @@ use handfast_core::ids::ProcessSlot;
 use handfast_core::lease::{Holding, LeaseWord};
 use handfast_core::platform::{Atomic64 as _, Field as _};
 use handfast_core::protocol::lease;
-use handfast_core::request::{Request, TargetId};
+use handfast_core::request::{Operation, Request, TargetId};
 use handfast_core::site::Site;
 use std::fmt;
 use std::io;
@@ -71,8 +71,9 @@ struct OpenFile<'pool> {
     entry: Option<(&'pool FileEntry, LeaseWord)>,
     /// The application's, for a target of its own.
     kind: Option<&'pool dyn Target>,
-    /// Whether a worker may execute IO on it: it finds the file, and writes where it is told to.
-    for_workers: bool,
+    /// Whether a worker may read, and write: it finds the file, and writes where it is told to; and no
+    /// worker does what the descriptor does not allow.
+    for_workers: (bool, bool),
     /// What direct IO needs, if it is open for that: alignment of memory, and of offset and length.
     direct: Option<(u32, u32)>,
     /// Its place in the table of a ring of this process, and how often it was used without.
@@ -101,6 +102,7 @@ impl<'pool> File<'pool> {
         let workers = segment.facts().method.method == Method::Worker;
         let for_workers =
             workers && entry.is_some() && !append && file::find(&absolute, identity).is_ok();
+        let for_workers = if for_workers { Manner::rights_of(fd.as_fd())? } else { (false, false) };
         Ok(Self(Arc::new(OpenFile {
             fd,
             target: TargetId::FILE,
@@ -121,10 +123,15 @@ impl<'pool> File<'pool> {
         self.0.direct
     }
 
-    /// Whether a worker may execute IO on it.
+    /// Whether a worker may execute such IO on it.
     #[inline(always)]
-    pub(crate) fn is_for_workers(&self) -> bool {
-        self.0.for_workers
+    pub(crate) fn is_for_workers(&self, operation: Operation) -> bool {
+        let (read, write) = self.0.for_workers;
+        match operation {
+            // A worker opens what it syncs for reading.
+            Operation::Readv | Operation::Fsync | Operation::Fdatasync => read,
+            Operation::Writev => write,
+        }
     }
 
     /// Its place in the table of this ring. A file that is used again and again gets one; it keeps
@@ -161,7 +168,7 @@ impl<'pool> File<'pool> {
             segment,
             entry: None,
             kind,
-            for_workers: kind.is_some(),
+            for_workers: (kind.is_some(), kind.is_some()),
             direct: None,
             registered: OnceLock::new(),
             uses: Uses::default(),

@@ -168,10 +168,15 @@ impl<'pool> Local<'pool> {
 
     /// Whether only the issuer can execute an IO on this file with such memory.
     #[inline(always)]
-    pub fn is_only_for_issuer(&self, file: &File<'_>, reachable: bool) -> bool {
+    pub fn is_only_for_issuer(
+        &self,
+        file: &File<'_>,
+        operation: Operation,
+        reachable: bool,
+    ) -> bool {
         match self.engine {
             Engine::InPlace | Engine::Ring(_) => false,
-            Engine::Workers(_) => !reachable || !file.is_for_workers(),
+            Engine::Workers(_) => !reachable || !file.is_for_workers(operation),
         }
     }
 

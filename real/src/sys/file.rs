@@ -56,6 +56,15 @@ impl Manner {
         Ok((Manner(direct | dsync << 1 | sync << 2), flags.contains(OFlags::APPEND)))
     }
 
+    /// fcntl(2) with F_GETFL: whether an open descriptor can be read from, and written to.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn rights_of(fd: BorrowedFd<'_>) -> io::Result<(bool, bool)> {
+        let how = rustix::fs::fcntl_getfl(fd)? & OFlags::RWMODE;
+        Ok((how != OFlags::WRONLY, how != OFlags::RDONLY))
+    }
+
     /// Whether it goes past the page cache.
     pub(crate) fn is_direct(self) -> bool {
         self.0 & 1 == 1
