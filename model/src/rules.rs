@@ -131,6 +131,7 @@ pub const ALL: &[Rule] = &[
     rule("l-advance-last", "a completion entry is given back after Publish"),
     rule("l-lock", "the reap lock is held from the copy of an entry until it is given back"),
     rule("l-room", "one completion entry more than there are IOs in flight"),
+    rule("w-poll", "check_done takes out what is there, or asks the owner's reaper to"),
     // Waiting for any of several.
     rule(
         "a-all",
@@ -152,7 +153,6 @@ pub const ALL: &[Rule] = &[
         "the reaper visits the tasks after its ticket, after a drain, and before it leaves",
     ),
     rule("k-probe", "while tasks wait the reaper sleeps in slices, and probes after each"),
-    rule("w-poll", "check_done takes out what is there, or asks the owner's reaper to"),
     // Slots and leases.
     rule("s-attach", "a slot that is not FREE is recovered before it is used"),
     rule(
