@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`COUNT`] | counts its runs in the pool's user words |
 //! | [`HALT`] | the same; and stands still at a turn at which its process was told to |
+//! | [`INJECT`] | holds completions until they are released, and forces results, by user words ([`Injection`]) |
 #![expect(clippy::disallowed_types, reason = "the tests' own words in the pool's user words")]
 
 use handfast::{Callback, CallbackId, IoContext, Outcome, Registry, StageRefused, Status};
@@ -16,11 +17,14 @@ pub const COUNT: CallbackId = id(1);
 /// Counts, and stands still where it is told to.
 pub const HALT: CallbackId = id(2);
 
+/// Holds completions, and forces results.
+pub const INJECT: CallbackId = id(3);
+
 /// With this data byte, [`HALT`] turns every result into an error of its own.
 pub const AS_ERROR: u8 = 1;
 
 /// User words that a pool needs for the counts.
-pub const WORDS: u32 = 8;
+pub const WORDS: u32 = 12;
 
 const fn id(number: u8) -> CallbackId {
     match CallbackId::new(number) {
@@ -104,7 +108,72 @@ fn note(callback: CallbackId, io: &IoContext<'_>) {
 pub fn registry(reached: impl Fn(Turn) + Send + Sync + 'static) -> Registry {
     let count = Registry::new().callback(COUNT, Arc::new(Count));
     let both = count.and_then(|with| with.callback(HALT, Arc::new(Halt(reached))));
-    both.unwrap_or_default()
+    let all = both.and_then(|with| with.callback(INJECT, Arc::new(Inject)));
+    all.unwrap_or_default()
+}
+
+/// What [`INJECT`] is told, in whatever process it runs: by words of the pool.
+#[derive(Clone, Copy, Debug)]
+pub struct Injection<'p>(&'p [AtomicU64]);
+
+impl<'p> Injection<'p> {
+    /// By the user words of a pool.
+    #[must_use]
+    pub fn of(words: &'p [AtomicU64]) -> Self {
+        Self(&words[place(INJECT)..][..4])
+    }
+
+    /// From now on completions stand still.
+    pub fn hold(self) {
+        self.0[0].store(1, Ordering::Release);
+    }
+
+    /// Until now.
+    pub fn release(self) {
+        self.0[0].store(0, Ordering::Release);
+    }
+
+    /// How many have stood still so far.
+    #[must_use]
+    pub fn held(self) -> u64 {
+        self.0[1].load(Ordering::Acquire)
+    }
+
+    /// From now on this is the result, whatever it was: bytes, or a negative errno; `None`: as it was.
+    pub fn force(self, result: Option<i32>) {
+        let word = result.map_or(0, |result| 1 << 32 | u64::from(result.cast_unsigned()));
+        self.0[2].store(word, Ordering::Release);
+    }
+
+    fn forced(self) -> Option<i32> {
+        let word = self.0[2].load(Ordering::Acquire);
+        (word != 0).then(|| i32::from_le_bytes(low(word)))
+    }
+}
+
+struct Inject;
+
+impl Callback for Inject {
+    fn name(&self) -> &'static str {
+        "inject"
+    }
+
+    fn complete_shared(&self, io: &IoContext<'_>, prior: Outcome) -> Outcome {
+        let told = Injection::of(io.user_words());
+        if told.0[0].load(Ordering::Acquire) != 0 {
+            told.0[1].fetch_add(1, Ordering::Release);
+            crate::eventually("the completion is released", || {
+                told.0[0].load(Ordering::Acquire) == 0
+            });
+        }
+        match told.forced() {
+            Some(result) if result < 0 => {
+                Outcome::new(Status::Error, CallbackId::BUILT_IN, 0, result)
+            }
+            Some(result) => Outcome::new(Status::Ok, CallbackId::BUILT_IN, 0, result),
+            None => prior,
+        }
+    }
 }
 
 struct Count;

@@ -1,8 +1,12 @@
 //! Shared by the tests of handfast: how to start another program that attaches to a pool
-//! ([`participant`]), and the callbacks that both sides register ([`callbacks`]).
+//! ([`participant`]), the callbacks that both sides register ([`callbacks`]), and pools for every method
+//! ([`pool`]).
 
 pub mod callbacks;
 pub mod participant;
+pub mod pool;
+
+pub use pool::{Builder, TestPool, builder, method, with_method};
 
 use std::time::{Duration, Instant};
 
@@ -21,24 +25,4 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "this did not happen in time: {what}");
         std::thread::yield_now();
     }
-}
-
-use handfast::{Method, Pool, PoolBuilder};
-use std::cell::Cell;
-
-thread_local! {
-    static METHOD: Cell<Method> = const { Cell::new(Method::Sync) };
-}
-
-/// Settings of a pool whose IO is executed as the running test wants it: [`with_method`], else in place.
-pub fn builder() -> PoolBuilder {
-    Pool::builder().method(METHOD.get())
-}
-
-/// Runs a test with this method.
-pub fn with_method<R>(method: Method, test: impl FnOnce() -> R) -> R {
-    let before = METHOD.replace(method);
-    let result = test();
-    METHOD.set(before);
-    result
 }

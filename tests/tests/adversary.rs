@@ -7,9 +7,17 @@ use common::{Data, finished, in_time, room, small};
 use handfast::{
     AttachError, Frame, FrameToken, MemoryError, Pool, ProtocolError, StartError, UseError,
 };
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
-#[test]
+handfast_tests::every_method! {
+    s24_a_frame_of_another_attachment_is_refused_and_comes_back
+    s24_a_token_cannot_be_made_up_or_used_twice
+    b7_what_a_callback_throws_cannot_throw_again
+    a_process_swapped_out_of_its_batch_is_not_in_one_for_ever
+    s13_nothing_is_attached_taken_or_recovered_inside_a_callback
+    s24_frames_are_back_after_all_of_this
+}
+
 fn s24_a_frame_of_another_attachment_is_refused_and_comes_back() {
     let data = Data::new(b"hello");
     let pool = small().create().unwrap();
@@ -25,7 +33,6 @@ fn s24_a_frame_of_another_attachment_is_refused_and_comes_back() {
     assert_eq!(finished(&mut scope, pending).0, 5);
 }
 
-#[test]
 fn s24_a_token_cannot_be_made_up_or_used_twice() {
     let pool = small().frames(1).create().unwrap();
     let (mut a, mut b) = (pool.attach().unwrap(), pool.attach().unwrap());
@@ -46,7 +53,6 @@ fn s24_a_token_cannot_be_made_up_or_used_twice() {
     }
 }
 
-#[test]
 fn b7_what_a_callback_throws_cannot_throw_again() {
     struct Bomb;
     impl Drop for Bomb {
@@ -68,7 +74,6 @@ fn b7_what_a_callback_throws_cannot_throw_again() {
     assert_eq!(finished(&mut scope, pending).0, 5, "the pool is usable as before");
 }
 
-#[test]
 fn a_process_swapped_out_of_its_batch_is_not_in_one_for_ever() {
     let data = Data::new(b"hello");
     let pool = small().create().unwrap();
@@ -85,19 +90,17 @@ fn a_process_swapped_out_of_its_batch_is_not_in_one_for_ever() {
     assert_eq!(finished(&mut scope, pending).0, 5);
 }
 
-#[test]
 fn s13_nothing_is_attached_taken_or_recovered_inside_a_callback() {
-    static POOL: OnceLock<&'static Pool> = OnceLock::new();
-    static OTHER: Mutex<Option<handfast::Process<'static>>> = Mutex::new(None);
-    static SEEN: Mutex<Vec<bool>> = Mutex::new(Vec::new());
+    type Inside = (&'static Pool, handfast::Process<'static>);
     let data = Data::new(b"hello");
-    let turns = Turns::default().shared(|_, prior| {
-        let attached = POOL.get().unwrap().attach();
-        let mut other = OTHER.lock().unwrap();
-        let other = other.as_mut().unwrap();
+    let (inside, seen) = (Arc::new(Mutex::new(None::<Inside>)), Arc::new(Mutex::new(Vec::new())));
+    let (used, log) = (inside.clone(), seen.clone());
+    let turns = Turns::default().shared(move |_, prior| {
+        let mut used = used.lock().unwrap();
+        let (pool, other) = used.as_mut().unwrap();
         let in_callback = Err(UseError::Protocol(ProtocolError::InCallback));
-        *SEEN.lock().unwrap() = vec![
-            matches!(attached, Err(AttachError::InCallback)),
+        *log.lock().unwrap() = vec![
+            matches!(pool.attach(), Err(AttachError::InCallback)),
             other.frame().is_none(),
             other.recover_dead() == in_callback,
         ];
@@ -105,20 +108,18 @@ fn s13_nothing_is_attached_taken_or_recovered_inside_a_callback() {
     });
     let pool: &'static Pool =
         Box::leak(Box::new(small().registry(turns.alone()).create().unwrap()));
-    assert!(POOL.set(pool).is_ok());
-    *OTHER.lock().unwrap() = Some(pool.attach().unwrap());
+    *inside.lock().unwrap() = Some((pool, pool.attach().unwrap()));
     let mut me = pool.attach().unwrap();
     let file = data.open(&mut me);
     let mut scope = me.scope();
     let mut handle = scope.acquire().unwrap();
     handle.register_callback(id(1), 0).unwrap();
-    let pending = handle.read(&file, room(8), 0).unwrap();
+    let pending = handle.read(&file, common::memory(pool, 8), 0).unwrap();
     let _read = finished(&mut scope, pending);
-    assert_eq!(*SEEN.lock().unwrap(), [true, true, true]);
-    drop(OTHER.lock().unwrap().take());
+    assert_eq!(*seen.lock().unwrap(), [true, true, true]);
+    drop(inside.lock().unwrap().take());
 }
 
-#[test]
 fn s24_frames_are_back_after_all_of_this() {
     in_time(|| {
         let pool = small().frames(3).create().unwrap();

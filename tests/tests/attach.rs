@@ -12,6 +12,19 @@ use std::mem::forget;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+handfast_tests::every_method! {
+    rc30_a_newcomer_never_owns_an_old_io
+    r1_l7_a_detach_submits_drains_and_leaves_a_pristine_slot
+    l7_a_detach_wakes_who_waits_for_what_it_submits
+    a_process_moves_to_another_thread
+    threads_that_attach_and_detach_at_once_never_share_a_slot
+    l9_l10_a_slot_whose_process_is_gone_is_recovered_by_the_next_attach [sync worker]
+    l9_a_waiter_recovers_the_dead_process_that_it_waits_for [sync worker]
+    l10_recover_dead_reports_what_it_found [sync worker]
+    an_attachment_costs_one_descriptor_and_the_slots_of_others_none [sync io_uring]
+    two_threads_of_one_process_never_lock_one_slot
+}
+
 fn all_idle(pool: &Pool) -> bool {
     pool.snapshot().iter().all(|row| row.state == State::Idle)
 }
@@ -56,7 +69,6 @@ fn a_pool_has_up_to_1023_slots() {
     assert_eq!(finished(&mut scope, pending).0, 5);
 }
 
-#[test]
 fn rc30_a_newcomer_never_owns_an_old_io() {
     let data = Data::new(b"hello");
     let pool = small().processes(2).handles_per_process(1).create().unwrap();
@@ -79,7 +91,6 @@ fn rc30_a_newcomer_never_owns_an_old_io() {
     }
 }
 
-#[test]
 fn r1_l7_a_detach_submits_drains_and_leaves_a_pristine_slot() {
     let data = Data::new(b"hello");
     let pool = small().create().unwrap();
@@ -116,7 +127,6 @@ fn r1_l7_a_detach_submits_drains_and_leaves_a_pristine_slot() {
     assert_eq!(free_frames(&mut other), 4);
 }
 
-#[test]
 fn l7_a_detach_wakes_who_waits_for_what_it_submits() {
     let data = Data::new(b"hello");
     let pool = small().create().unwrap();
@@ -135,7 +145,6 @@ fn l7_a_detach_wakes_who_waits_for_what_it_submits() {
     });
 }
 
-#[test]
 fn a_process_moves_to_another_thread() {
     let data = Data::new(b"hello");
     let pool = small().create().unwrap();
@@ -153,7 +162,6 @@ fn a_process_moves_to_another_thread() {
     me.detach().unwrap();
 }
 
-#[test]
 fn threads_that_attach_and_detach_at_once_never_share_a_slot() {
     let data = Data::new(b"hello");
     let pool = small().processes(3).create().unwrap();
@@ -185,7 +193,6 @@ fn die_attached(pool: &Pool, act: impl FnOnce(&mut Process<'_>)) {
     forget(process);
 }
 
-#[test]
 fn l9_l10_a_slot_whose_process_is_gone_is_recovered_by_the_next_attach() {
     let data = Data::new(b"hello");
     let pool = small().processes(1).create().unwrap();
@@ -194,6 +201,7 @@ fn l9_l10_a_slot_whose_process_is_gone_is_recovered_by_the_next_attach() {
         let file = data.open(process);
         let mut scope = process.scope();
         references.push(start_read(&mut scope, &file, (8, 0)).wait_ref());
+        assert!(eventually(|| pool.snapshot()[0].state == State::CompletedShared));
         let mut batch = scope.batch();
         references.push(start_read(&mut batch, &file, (8, 0)).wait_ref());
         forget(batch.frame());
@@ -215,7 +223,6 @@ fn l9_l10_a_slot_whose_process_is_gone_is_recovered_by_the_next_attach() {
     assert_eq!(free_frames(&mut me), 4);
 }
 
-#[test]
 fn l9_a_waiter_recovers_the_dead_process_that_it_waits_for() {
     let data = Data::new(b"hello");
     let pool = small().create().unwrap();
@@ -236,7 +243,6 @@ fn l9_a_waiter_recovers_the_dead_process_that_it_waits_for() {
     assert!(pool.attach().is_ok());
 }
 
-#[test]
 fn l10_recover_dead_reports_what_it_found() {
     let pool = small().processes(4).create().unwrap();
     let mut me = pool.attach().unwrap();
@@ -262,7 +268,6 @@ fn descriptors(pool: &Pool) -> usize {
         .count()
 }
 
-#[test]
 fn an_attachment_costs_one_descriptor_and_the_slots_of_others_none() {
     let pool = small().processes(30).handles_per_process(1).create().unwrap();
     let elsewhere = opened_again(&pool, Registry::new());
@@ -279,7 +284,6 @@ fn an_attachment_costs_one_descriptor_and_the_slots_of_others_none() {
     assert_eq!(descriptors(&pool), 2);
 }
 
-#[test]
 fn two_threads_of_one_process_never_lock_one_slot() {
     let pool = small().processes(4).create().unwrap();
     let elsewhere = opened_again(&pool, Registry::new());

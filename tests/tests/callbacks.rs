@@ -3,18 +3,31 @@
 mod common;
 
 use common::callback::{Turns, id};
-use common::{Data, FRAME, PATIENCE, finished, free_frames, room, small};
+use common::{Data, FRAME, PATIENCE, finished, free_frames, memory, small};
 use handfast::{
-    AlignedBuf, File, Finished, Frame, Operation, Outcome, Pending, Registry, Scope, StageRefused,
+    File, Finished, Frame, Memory, Operation, Outcome, Pending, Registry, Scope, StageRefused,
     State, Status, WaitRef, Waited,
 };
 use std::sync::{Arc, Mutex};
 
+handfast_tests::every_method! {
+    s1_the_last_registered_runs_first_at_each_turn_and_once
+    a_callback_is_shown_the_whole_io
+    b4_the_local_result_reaches_the_issuer_and_nobody_else
+    b17_each_of_the_five_statuses_arrives_and_unknown_changes_nothing
+    an_error_says_what_the_callback_reports
+    r2_a_refused_stage_completes_with_an_error_and_leaks_nothing
+    r2_the_stage_callbacks_after_a_refusal_do_not_run
+    b7_a_panicking_callback_is_an_error_of_its_io_and_no_more
+    b7_a_report_that_panics_or_fails_does_not_poison_the_handle
+}
+
 /// Starts a read of eight bytes with callback 1, data byte 0.
-fn start<'pool>(scope: &mut Scope<'_, 'pool>, file: &File<'pool>) -> Pending<'pool, AlignedBuf> {
+fn start<'pool>(scope: &mut Scope<'_, 'pool>, file: &File<'pool>) -> Pending<'pool, Memory<'pool>> {
+    let memory = memory(scope.process().pool(), 8);
     let mut handle = scope.acquire().unwrap();
     handle.register_callback(id(1), 0).unwrap();
-    handle.read(file, room(8), 0).unwrap()
+    handle.read(file, memory, 0).unwrap()
 }
 
 /// A write from a frame that callback 1 refuses.
@@ -61,7 +74,6 @@ fn logging(number: u8, log: &Log) -> Turns {
         })
 }
 
-#[test]
 fn s1_the_last_registered_runs_first_at_each_turn_and_once() {
     let log = Log::default();
     let registry = [1, 2, 3].into_iter().fold(Registry::new(), |registry, number| {
@@ -76,14 +88,13 @@ fn s1_the_last_registered_runs_first_at_each_turn_and_once() {
     for number in [3, 1, 2] {
         handle.register_callback(id(number), 0).unwrap();
     }
-    let pending = handle.read(&file, room(8), 0).unwrap();
+    let pending = handle.read(&file, memory(&pool, 8), 0).unwrap();
     assert_eq!(finished(&mut scope, pending).0, 5);
     let turn = |name| [(2, name), (1, name), (3, name)];
     let expected: Vec<_> = ["stage", "shared", "local"].into_iter().flat_map(turn).collect();
     assert_eq!(*log.lock().unwrap(), expected);
 }
 
-#[test]
 fn a_callback_is_shown_the_whole_io() {
     let data = Data::new(b"hello");
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -110,7 +121,7 @@ fn a_callback_is_shown_the_whole_io() {
     let number = handle.id();
     handle.register_callback(id(1), 77).unwrap();
     handle.set_data_32(&[4, 5]).unwrap();
-    let memory = vec![handfast::Memory::Frame(frame), handfast::Memory::Local(room(8))];
+    let memory = vec![handfast::Memory::Frame(frame), handfast::Memory::Local(common::room(8))];
     let pending = handle.read(&file, memory, 0).unwrap();
     assert_eq!(finished(&mut scope, pending).0, 5);
     let (handle, owner, request, raw) = seen.lock().unwrap()[0];
@@ -118,7 +129,6 @@ fn a_callback_is_shown_the_whole_io() {
     assert_eq!((request.operation, request.offset, request.length), (Operation::Readv, 0, 4104));
 }
 
-#[test]
 fn b4_the_local_result_reaches_the_issuer_and_nobody_else() {
     let data = Data::new(b"hello");
     let verdict = Outcome::new(Status::Error, id(1), 42, -7);
@@ -127,10 +137,11 @@ fn b4_the_local_result_reaches_the_issuer_and_nobody_else() {
         verdict
     });
     let pool = small().registry(turns.alone()).create().unwrap();
-    let (mut me, other) = (pool.attach().unwrap(), pool.attach().unwrap());
+    let (mut me, mut other) = (pool.attach().unwrap(), pool.attach().unwrap());
     let file = data.open(&mut me);
     let mut scope = me.scope();
     let pending = start(&mut scope, &file);
+    assert_eq!(other.wait(pending.wait_ref()), Ok(Waited::Done));
     let foreign = other.foreign_outcome(pending.wait_ref()).unwrap().unwrap();
     assert_eq!((foreign.status(), foreign.result()), (Status::Ok, 5));
     let outcome = scope.finish(pending).unwrap().outcome;
@@ -138,7 +149,6 @@ fn b4_the_local_result_reaches_the_issuer_and_nobody_else() {
     assert!(outcome.bytes().is_err());
 }
 
-#[test]
 fn b17_each_of_the_five_statuses_arrives_and_unknown_changes_nothing() {
     for status in [Status::Ok, Status::Partial, Status::Warning, Status::Error] {
         let answer = Outcome::new(status, id(1), Outcome::MAX_ERROR_DATA, 3);
@@ -152,7 +162,6 @@ fn b17_each_of_the_five_statuses_arrives_and_unknown_changes_nothing() {
     assert_eq!((seen.status(), seen.bytes().unwrap()), (Status::Ok, 5));
 }
 
-#[test]
 fn an_error_says_what_the_callback_reports() {
     let bad = Outcome::new(Status::Error, id(1), 3, -1);
     let turns = Turns::default()
@@ -165,7 +174,6 @@ fn an_error_says_what_the_callback_reports() {
     assert!(text.contains("readv of 8 bytes at offset 0 of file "), "{text}");
 }
 
-#[test]
 fn r2_a_refused_stage_completes_with_an_error_and_leaks_nothing() {
     let data = Data::new(b"hello");
     let turns = Turns::default().stage(|_| Err(StageRefused));
@@ -190,7 +198,6 @@ fn r2_a_refused_stage_completes_with_an_error_and_leaks_nothing() {
     assert_eq!(free_frames(&mut me), 4);
 }
 
-#[test]
 fn r2_the_stage_callbacks_after_a_refusal_do_not_run() {
     let log = Log::default();
     let registry = Registry::new().callback(id(1), Arc::new(logging(1, &log))).unwrap();
@@ -204,12 +211,11 @@ fn r2_the_stage_callbacks_after_a_refusal_do_not_run() {
     let mut handle = scope.acquire().unwrap();
     handle.register_callback(id(1), 0).unwrap();
     handle.register_callback(id(2), 0).unwrap();
-    let pending = handle.read(&file, room(8), 0).unwrap();
+    let pending = handle.read(&file, memory(&pool, 8), 0).unwrap();
     assert!(scope.finish(pending).unwrap().outcome.bytes().is_err());
     assert_eq!(*log.lock().unwrap(), [(1, "shared"), (1, "local")]);
 }
 
-#[test]
 fn b7_a_panicking_callback_is_an_error_of_its_io_and_no_more() {
     let panicking = [
         ("stage callback refused", Turns::default().stage(|_| panic!("in stage"))),
@@ -222,7 +228,6 @@ fn b7_a_panicking_callback_is_an_error_of_its_io_and_no_more() {
     }
 }
 
-#[test]
 fn b7_a_report_that_panics_or_fails_does_not_poison_the_handle() {
     let bad = Outcome::new(Status::Error, id(1), 3, -1);
     let reports: [fn() -> Turns; 2] = [

@@ -18,14 +18,33 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::sync::Arc;
 
-#[test]
+handfast_tests::every_method! {
+    what_is_written_is_read_back_through_every_kind_of_memory
+    readv_and_writev_go_through_their_pieces_in_order_whatever_they_are
+    a_read_at_the_end_is_short_and_beyond_it_empty
+    fsync_and_fdatasync_are_ios
+    the_errors_of_the_system_keep_their_numbers
+    lengths_limit_an_io_to_the_first_bytes
+    more_than_one_call_can_carry_is_refused_before_anything_changes
+    b10_s16_closing_a_file_submits_what_is_staged_on_it_first
+    s16_a_dropped_file_stays_open_for_the_io_staged_on_it
+    close_says_whether_a_clone_keeps_the_descriptor_open
+    b10_closing_in_the_process_of_another_closes_nothing_that_is_in_use
+    a_file_without_an_entry_works_but_cannot_be_found_again
+    entries_of_a_detached_process_are_free_again
+    direct_io_works_within_its_limits
+    a_target_of_the_applications_own_is_described_and_reopened_by_it
+    a_target_of_an_unregistered_kind_is_refused
+    s16_a_fifo_in_the_place_of_a_file_is_not_opened
+}
+
 fn what_is_written_is_read_back_through_every_kind_of_memory() {
     let data = Data::new(b"");
     let pool = small().create().unwrap();
     let shared =
         rustix::fs::memfd_create("handfast-test", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
     rustix::fs::ftruncate(&shared, 8192).unwrap();
-    let region = pool.map_region(2, shared.as_fd()).unwrap();
+    let region = pool.map_region(3, shared.as_fd()).unwrap();
     let mut me = pool.attach().unwrap();
     let (file, mut frame) = (data.open(&mut me), me.frame().unwrap());
     frame.copy_from_slice(0, &pattern(FRAME)).unwrap();
@@ -52,14 +71,13 @@ fn what_is_written_is_read_back_through_every_kind_of_memory() {
     assert_eq!(&tail[..6], b"localn");
 }
 
-#[test]
 fn readv_and_writev_go_through_their_pieces_in_order_whatever_they_are() {
     let data = Data::new(&pattern(10_000));
     let pool = small().create().unwrap();
     let shared =
         rustix::fs::memfd_create("handfast-test", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
     rustix::fs::ftruncate(&shared, 4096).unwrap();
-    let region = pool.map_region(2, shared.as_fd()).unwrap();
+    let region = pool.map_region(3, shared.as_fd()).unwrap();
     let mut me = pool.attach().unwrap();
     let (file, mut frame) = (data.open(&mut me), me.frame().unwrap());
     frame.set_len(1000).unwrap();
@@ -88,7 +106,6 @@ fn readv_and_writev_go_through_their_pieces_in_order_whatever_they_are() {
     assert_eq!(&data.bytes()[20_000..], &pattern(10_000)[50..1650]);
 }
 
-#[test]
 fn a_read_at_the_end_is_short_and_beyond_it_empty() {
     let data = Data::new(b"0123456789");
     let pool = small().create().unwrap();
@@ -104,7 +121,6 @@ fn a_read_at_the_end_is_short_and_beyond_it_empty() {
     assert_eq!(finished(&mut scope, pending).0, 7, "short in the middle of a piece");
 }
 
-#[test]
 fn fsync_and_fdatasync_are_ios() {
     let data = Data::new(b"hello");
     let pool = small().create().unwrap();
@@ -131,7 +147,9 @@ fn fsync_and_fdatasync_are_ios() {
     }
 }
 
-#[test]
+/// Whatever the system says to a write to the wrong end of a pipe.
+const NO_WRITER: i32 = 0;
+
 fn the_errors_of_the_system_keep_their_numbers() {
     let data = Data::new(b"hello");
     let pool = small().create().unwrap();
@@ -139,19 +157,24 @@ fn the_errors_of_the_system_keep_their_numbers() {
     let (reader, _writer) = io::pipe().unwrap();
     let cases = [
         (me.open(data.path(), OpenOptions::new().read(true)).unwrap(), libc::EBADF),
-        (me.file(reader, data.beside("pipe")).unwrap(), libc::ESPIPE),
+        (me.file(reader, data.beside("pipe")).unwrap(), NO_WRITER),
         (me.open("/dev/full", &read_write()).unwrap(), libc::ENOSPC),
     ];
     let mut scope = me.scope();
     for (file, expected) in &cases {
         let pending = start_write(&mut scope, file, (b"x", 0));
         let error = scope.finish(pending).unwrap().outcome.bytes().unwrap_err();
-        assert_eq!(error.errno(), Some(*expected), "{error}");
+        let errno = error.errno().unwrap();
+        if *expected == NO_WRITER {
+            // A system call looks for a position first, a ring for the right to write.
+            assert!(errno == libc::ESPIPE || errno == libc::EBADF, "{error}");
+        } else {
+            assert_eq!(errno, *expected, "{error}");
+        }
     }
     assert_eq!(data.bytes(), b"hello");
 }
 
-#[test]
 fn lengths_limit_an_io_to_the_first_bytes() {
     let data = Data::new(&pattern(100));
     let pool = small().create().unwrap();
@@ -166,14 +189,13 @@ fn lengths_limit_an_io_to_the_first_bytes() {
     assert_eq!((finished(&mut scope, one).0, finished(&mut scope, two).0), (7, 9));
 }
 
-#[test]
 fn more_than_one_call_can_carry_is_refused_before_anything_changes() {
     let data = Data::new(b"hello");
     let pool = small().max_iovecs(40).create().unwrap();
     let shared =
         rustix::fs::memfd_create("handfast-test", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
     rustix::fs::ftruncate(&shared, 64 << 20).unwrap();
-    let region = pool.map_region(2, shared.as_fd()).unwrap();
+    let region = pool.map_region(3, shared.as_fd()).unwrap();
     let mut me = pool.attach().unwrap();
     let file = data.open(&mut me);
     let mut scope = me.scope();
@@ -185,7 +207,6 @@ fn more_than_one_call_can_carry_is_refused_before_anything_changes() {
     scope.commit().unwrap();
 }
 
-#[test]
 fn b10_s16_closing_a_file_submits_what_is_staged_on_it_first() {
     let (data, other) = (Data::new(b"hello"), Data::new(b"OTHER"));
     let pool = small().create().unwrap();
@@ -205,7 +226,6 @@ fn b10_s16_closing_a_file_submits_what_is_staged_on_it_first() {
     println!("the number of the closed descriptor was used again: {same_number}");
 }
 
-#[test]
 fn s16_a_dropped_file_stays_open_for_the_io_staged_on_it() {
     let data = Data::new(b"hello");
     let pool = small().create().unwrap();
@@ -224,7 +244,6 @@ fn s16_a_dropped_file_stays_open_for_the_io_staged_on_it() {
     drop(reused);
 }
 
-#[test]
 fn close_says_whether_a_clone_keeps_the_descriptor_open() {
     let data = Data::new(b"hello");
     let pool = small().create().unwrap();
@@ -237,7 +256,6 @@ fn close_says_whether_a_clone_keeps_the_descriptor_open() {
     assert!(me.close_fd(clone).unwrap());
 }
 
-#[test]
 fn b10_closing_in_the_process_of_another_closes_nothing_that_is_in_use() {
     let data = Data::new(b"hello");
     let pool = small().create().unwrap();
@@ -271,7 +289,6 @@ fn a_file_is_found_again_by_its_path_only_while_it_is_the_same_file() {
     assert_eq!(file.reopen(false).unwrap_err().kind(), io::ErrorKind::StaleNetworkFileHandle);
 }
 
-#[test]
 fn a_file_without_an_entry_works_but_cannot_be_found_again() {
     let data = Data::new(b"hello");
     let pool = small().max_files(1).create().unwrap();
@@ -290,7 +307,6 @@ fn a_file_without_an_entry_works_but_cannot_be_found_again() {
     assert!(me.open(data.beside("absent"), &read_write()).is_err());
 }
 
-#[test]
 fn entries_of_a_detached_process_are_free_again() {
     let data = Data::new(b"hello");
     let pool = small().max_files(1).create().unwrap();
@@ -304,7 +320,6 @@ fn entries_of_a_detached_process_are_free_again() {
     assert!(theirs.reopen(false).is_ok(), "a late drop does not free another's entry");
 }
 
-#[test]
 fn direct_io_works_within_its_limits() {
     let data = Data::new(&pattern(8192));
     let pool = small().create().unwrap();
@@ -364,7 +379,6 @@ fn numbered<'pool>(me: &mut Process<'pool>, data: &Data) -> File<'pool> {
     me.target(NUMBERED, [10, 20, 30], std::fs::File::open(data.path()).unwrap()).unwrap()
 }
 
-#[test]
 fn a_target_of_the_applications_own_is_described_and_reopened_by_it() {
     let data = Data::new(b"hello");
     std::fs::write(data.beside("30"), b"thirty").unwrap();
@@ -388,7 +402,6 @@ fn a_target_of_the_applications_own_is_described_and_reopened_by_it() {
     assert_eq!((error.target(), error.errno()), ("segment 20 of table 10", Some(libc::EIO)));
 }
 
-#[test]
 fn a_target_of_an_unregistered_kind_is_refused() {
     let data = Data::new(b"x");
     let pool = handfast_tests::builder().create().unwrap();
@@ -398,7 +411,6 @@ fn a_target_of_an_unregistered_kind_is_refused() {
     assert_eq!(refused, handfast::DefineError::UnknownTarget(TargetId(9)));
 }
 
-#[test]
 fn s16_a_fifo_in_the_place_of_a_file_is_not_opened() {
     in_time(|| {
         let data = Data::new(b"hello");

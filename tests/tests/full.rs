@@ -4,7 +4,7 @@
 
 mod common;
 
-use handfast::{CreateError, Pool};
+use handfast::CreateError;
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;

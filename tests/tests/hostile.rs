@@ -24,6 +24,16 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+handfast_tests::every_method! {
+    the_peer_knows_where_the_handles_are [sync]
+    s26_an_own_io_whose_word_says_recycled_is_damage_and_not_an_endless_wait [sync]
+    s26_an_own_io_that_looks_unfinished_is_damage_and_not_an_endless_wait [sync]
+    s26_an_error_stays_an_error_when_its_request_is_overwritten
+    s14_a_pending_of_an_earlier_attachment_never_names_a_later_io
+    s16_a_start_whose_submission_met_damage_keeps_its_file [sync]
+    s26_hostile_callback_ids_run_nothing
+}
+
 /// The segment's words, mapped by somebody who does not care.
 struct Peer {
     base: NonNull<AtomicU64>,
@@ -78,7 +88,7 @@ const HANDLES: Range<usize> = SLOTS.end..SLOTS.end + 6 * 16;
 /// Then iovecs, handle data, frame words, file entries, each section at a multiple of 16 words.
 const END: usize = HANDLES.end + 32 + 16 + 16 + 2 * 128;
 
-fn pool(turns: Turns) -> Pool {
+fn pool(turns: Turns) -> handfast_tests::TestPool {
     let shape = small().processes(2).handles_per_process(3).frames(2).max_iovecs(2);
     shape.max_handle_data(2).max_files(2).registry(turns.alone()).create().unwrap()
 }
@@ -102,7 +112,6 @@ fn read<'pool>(me: &mut Process<'pool>, file: &File<'pool>) -> Option<Pending<'p
     handle.read(file, room(8), 0).ok()
 }
 
-#[test]
 fn the_peer_knows_where_the_handles_are() {
     let pool = pool(Turns::default());
     let peer = Peer::of(&pool);
@@ -111,7 +120,6 @@ fn the_peer_knows_where_the_handles_are() {
     assert_eq!((row.state, row.generation.get()), (State::CompletedShared, 77));
 }
 
-#[test]
 fn s26_an_own_io_whose_word_says_recycled_is_damage_and_not_an_endless_wait() {
     in_time(|| {
         let data = Data::new(b"hello");
@@ -133,7 +141,6 @@ fn s26_an_own_io_whose_word_says_recycled_is_damage_and_not_an_endless_wait() {
     });
 }
 
-#[test]
 fn s26_an_own_io_that_looks_unfinished_is_damage_and_not_an_endless_wait() {
     in_time(|| {
         let data = Data::new(b"hello");
@@ -156,7 +163,6 @@ fn s26_an_own_io_that_looks_unfinished_is_damage_and_not_an_endless_wait() {
     });
 }
 
-#[test]
 fn s26_an_error_stays_an_error_when_its_request_is_overwritten() {
     let data = Data::new(b"hello");
     let pool = pool(Turns::default());
@@ -172,7 +178,6 @@ fn s26_an_error_stays_an_error_when_its_request_is_overwritten() {
     assert!(outcome.bytes().is_err());
 }
 
-#[test]
 fn s14_a_pending_of_an_earlier_attachment_never_names_a_later_io() {
     let data = Data::new(b"hello");
     let pool = small().processes(1).handles_per_process(1).create().unwrap();
@@ -207,7 +212,6 @@ fn steal_when_staged(word: &AtomicU64, stop: &AtomicBool) -> Option<u64> {
     None
 }
 
-#[test]
 fn s16_a_start_whose_submission_met_damage_keeps_its_file() {
     let (data, victim) = (Data::new(b"hello"), Data::new(b"precious"));
     let turns = Turns::default().shared(|_, prior| prior).alone();
@@ -396,7 +400,6 @@ proptest! {
     }
 }
 
-#[test]
 fn s26_hostile_callback_ids_run_nothing() {
     let data = Data::new(b"hello");
     let pool = small().registry(Registry::new()).create().unwrap();

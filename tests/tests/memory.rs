@@ -4,13 +4,21 @@
 
 mod common;
 
-use common::{Data, FRAME, finished, free_frames, local, pattern, room, small, start_read};
+use common::{Data, FRAME, finished, free_frames, local, pattern, room, small};
 use handfast::{
     FIRST_REGION, FrameId, FrameToken, MAX_REGIONS, Memory, MemoryError, Region, RegionError,
     StartError,
 };
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::Ordering;
+
+handfast_tests::every_method! {
+    a_frame_of_a_detached_process_is_lost_and_refused
+    s24_a_frame_that_is_lent_is_nobodys_to_take
+    memory_of_another_pool_is_refused_and_comes_back
+    io_lands_in_the_applications_own_pages
+    local_memory_is_marked_as_the_issuers_own
+}
 
 fn shared_memory(len: u64) -> OwnedFd {
     let fd = rustix::fs::memfd_create("handfast-test", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
@@ -130,7 +138,6 @@ fn forged_and_foreign_tokens_are_typed_errors() {
     }
 }
 
-#[test]
 fn a_frame_of_a_detached_process_is_lost_and_refused() {
     let data = Data::new(b"hello");
     let pool = small().create().unwrap();
@@ -151,7 +158,6 @@ fn a_frame_of_a_detached_process_is_lost_and_refused() {
     assert_eq!(free_frames(scope.process()), 4);
 }
 
-#[test]
 fn s24_a_frame_that_is_lent_is_nobodys_to_take() {
     let data = Data::new(b"hello");
     let pool = small().frames(1).create().unwrap();
@@ -169,12 +175,11 @@ fn s24_a_frame_that_is_lent_is_nobodys_to_take() {
     assert!(other.frame().is_some());
 }
 
-#[test]
 fn memory_of_another_pool_is_refused_and_comes_back() {
     let data = Data::new(b"hello");
     let (pool, stranger) = (small().create().unwrap(), small().create().unwrap());
     let memory = shared_memory(4096);
-    let region = stranger.map_region(2, memory.as_fd()).unwrap();
+    let region = stranger.map_region(3, memory.as_fd()).unwrap();
     let (mut me, mut them) = (pool.attach().unwrap(), stranger.attach().unwrap());
     let (file, frame) = (data.open(&mut me), them.frame().unwrap());
     let mut scope = me.scope();
@@ -218,18 +223,17 @@ fn regions_are_numbered_checked_and_shared() {
 fn a_region_outlives_its_pool_while_a_slice_of_it_does() {
     let pool = small().create().unwrap();
     let memory = shared_memory(4096);
-    let slice = pool.map_region(2, memory.as_fd()).unwrap().slice(0, 8).unwrap();
+    let slice = pool.map_region(3, memory.as_fd()).unwrap().slice(0, 8).unwrap();
     drop(pool);
     slice.whole().copy_from_slice(0, b"alive").unwrap();
     assert_eq!((slice.whole().words().len(), slice.offset()), (512, 0));
 }
 
-#[test]
 fn io_lands_in_the_applications_own_pages() {
     let data = Data::new(b"hello");
     let pool = small().create().unwrap();
     let memory = shared_memory(4096);
-    let region = pool.map_region(2, memory.as_fd()).unwrap();
+    let region = pool.map_region(3, memory.as_fd()).unwrap();
     let mut me = pool.attach().unwrap();
     let file = data.open(&mut me);
     let mut scope = me.scope();
@@ -240,14 +244,14 @@ fn io_lands_in_the_applications_own_pages() {
     assert_eq!(&word.to_ne_bytes()[..5], b"hello");
 }
 
-#[test]
 fn local_memory_is_marked_as_the_issuers_own() {
     let data = Data::new(b"hello");
     let pool = small().create().unwrap();
     let mut me = pool.attach().unwrap();
     let (file, frame) = (data.open(&mut me), me.frame().unwrap());
     let mut scope = me.scope();
-    let local_io = start_read(&mut scope, &file, (8, 0)).wait_ref().handle();
+    let local_io = scope.acquire().unwrap().read(&file, room(8), 0).unwrap();
+    let local_io = local_io.wait_ref().handle();
     let mixed = vec![Memory::Frame(frame), Memory::Local(local(b"..."))];
     let mixed = scope.acquire().unwrap().read(&file, mixed, 0).unwrap();
     let frame = scope.frame().unwrap();
@@ -263,19 +267,19 @@ fn the_pools_own_segment_is_no_region() {
     let pool = small().create().unwrap();
     let elsewhere = common::opened_again(&pool, handfast::Registry::new());
     for pool in [&pool, &elsewhere] {
-        let refused = pool.map_region(2, elsewhere.as_fd()).unwrap_err();
+        let refused = pool.map_region(3, elsewhere.as_fd()).unwrap_err();
         assert!(matches!(refused, RegionError::OwnSegment), "{refused}");
     }
     let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&pool.as_fd()));
     let again = common::read_write().open(link).unwrap();
-    assert!(matches!(pool.map_region(2, again.as_fd()), Err(RegionError::OwnSegment)));
-    assert!(pool.map_region(2, shared_memory(4096).as_fd()).is_ok(), "the number is still free");
+    assert!(matches!(pool.map_region(3, again.as_fd()), Err(RegionError::OwnSegment)));
+    assert!(pool.map_region(3, shared_memory(4096).as_fd()).is_ok(), "the number is still free");
 }
 
 #[test]
 fn threads_that_copy_into_neighbouring_bytes_lose_nothing() {
     let pool = small().create().unwrap();
-    let region = pool.map_region(2, shared_memory(4096).as_fd()).unwrap();
+    let region = pool.map_region(3, shared_memory(4096).as_fd()).unwrap();
     let copy = &|at: usize, len: usize| {
         for round in 0..20_000_u32 {
             let bytes = vec![round.to_le_bytes()[0]; len];

@@ -75,10 +75,15 @@ fn exists(name: &str) -> bool {
     };
     let Ok(source) = std::fs::read_to_string(path) else { return false };
     // A test's attribute stands right above it; what is in a doc comment does not count.
-    source.split("#[test]").skip(1).any(|rest| {
+    let plain = source.split("#[test]").skip(1).any(|rest| {
         let first = rest.lines().map(str::trim).find(|line| line.starts_with("fn "));
         first.is_some_and(|line| line[3..].starts_with(&format!("{function}(")))
-    })
+    });
+    // Or it is in the list of those that run with every method.
+    let lists = source.split("every_method! {\n").skip(1);
+    let mut listed =
+        lists.filter_map(|rest| rest.split_once('}')).flat_map(|(list, _)| list.lines());
+    plain || listed.any(|line| line.split_whitespace().next() == Some(function))
 }
 
 #[test]

@@ -4,11 +4,34 @@
 mod common;
 
 use common::{
-    Data, FRAME, eventually, finished, free_frames, pattern, read_write, room, small, start_read,
+    Data, FRAME, bytes_of, finished, free_frames, pattern, read_write, room, small, start_read,
     start_write,
 };
-use handfast::{Finished, Frame, Memory, Pending, Pool, Process, Scope, Status, UseError, Waited};
+use handfast::{Finished, Frame, Memory, Pending, Process, Scope, Status, UseError, Waited};
+use handfast_tests::TestPool;
 use std::fs::OpenOptions;
+
+handfast_tests::every_method! {
+    an_outcome_tells_status_and_bytes
+    r21_the_systems_error_is_an_error_and_names_what_failed
+    an_error_still_names_its_file_when_the_file_is_closed
+    an_impossible_offset_is_an_error_of_the_io
+    r4_results_wait_while_their_handles_are_used_again
+    s15_a_result_is_the_same_after_wait_check_and_reclaim
+    b24_anothers_pending_is_not_mine_and_comes_back
+    b24_a_pending_of_another_pool_is_not_mine_even_in_the_same_slot
+    r15_a_pending_of_an_earlier_attachment_is_not_mine
+    r4_a_pending_dropped_while_staged_gives_its_frame_back
+    r4_a_pending_dropped_when_it_is_over_gives_its_frame_back
+    r4_a_pending_dropped_after_its_handle_was_reclaimed_gives_its_frame_back
+    r4_a_pending_dropped_after_its_handle_was_used_again_gives_its_frame_back
+    r4_pendings_of_one_handle_dropped_in_any_order_give_their_frames_back
+    r4_pendings_of_several_handles_dropped_between_uses_give_their_frames_back
+    s24_a_detach_returns_the_frames_of_every_pending_and_of_what_was_forgotten
+    every_kind_of_memory_comes_back_as_what_was_given
+    a_pending_can_be_finished_in_another_scope_and_thread
+    a_foreign_outcome_is_there_between_completion_and_reclaim
+}
 
 /// A read of the first bytes into a frame.
 fn into_frame<'pool>(
@@ -19,7 +42,6 @@ fn into_frame<'pool>(
     scope.acquire().unwrap().read(file, frame, 0).unwrap()
 }
 
-#[test]
 fn an_outcome_tells_status_and_bytes() {
     let data = Data::new(b"hello");
     let pool = small().create().unwrap();
@@ -30,10 +52,9 @@ fn an_outcome_tells_status_and_bytes() {
     let Finished { outcome, memory } = scope.finish(pending).unwrap();
     assert_eq!((outcome.status(), outcome.bytes()), (Status::Ok, Ok(4)));
     assert_eq!((outcome.packed().result(), outcome.error()), (4, None));
-    assert_eq!(&memory[..4], b"ello");
+    assert_eq!(&bytes_of(&memory)[..4], b"ello");
 }
 
-#[test]
 fn r21_the_systems_error_is_an_error_and_names_what_failed() {
     let data = Data::new(b"hello");
     let pool = small().create().unwrap();
@@ -53,7 +74,6 @@ fn r21_the_systems_error_is_an_error_and_names_what_failed() {
     assert!(error.target().contains(path.to_str().unwrap()));
 }
 
-#[test]
 fn an_error_still_names_its_file_when_the_file_is_closed() {
     let data = Data::new(b"hello");
     let pool = small().create().unwrap();
@@ -66,7 +86,6 @@ fn an_error_still_names_its_file_when_the_file_is_closed() {
     assert!(outcome.bytes().is_err_and(|error| error.target().contains("inode")));
 }
 
-#[test]
 fn an_impossible_offset_is_an_error_of_the_io() {
     let data = Data::new(b"hello");
     let pool = small().create().unwrap();
@@ -80,7 +99,6 @@ fn an_impossible_offset_is_an_error_of_the_io() {
     }
 }
 
-#[test]
 fn r4_results_wait_while_their_handles_are_used_again() {
     let bytes = pattern(64);
     let data = Data::new(&bytes);
@@ -93,11 +111,10 @@ fn r4_results_wait_while_their_handles_are_used_again() {
     while !all.is_empty() {
         let (at, pending) = all.swap_remove(all.len() * 5 / 7);
         let (read, memory) = finished(&mut scope, pending);
-        assert_eq!((read, &memory[..]), (8, &bytes[at..at + 8]));
+        assert_eq!((read, &bytes_of(&memory)[..]), (8, &bytes[at..at + 8]));
     }
 }
 
-#[test]
 fn s15_a_result_is_the_same_after_wait_check_and_reclaim() {
     let data = Data::new(b"hello");
     let pool = small().create().unwrap();
@@ -112,7 +129,6 @@ fn s15_a_result_is_the_same_after_wait_check_and_reclaim() {
     assert_eq!(scope.wait(reference), Ok(Waited::Recycled));
 }
 
-#[test]
 fn b24_anothers_pending_is_not_mine_and_comes_back() {
     let data = Data::new(b"hello");
     let pool = small().create().unwrap();
@@ -127,7 +143,6 @@ fn b24_anothers_pending_is_not_mine_and_comes_back() {
     assert_eq!(finished(&mut of_two, own).0, 4);
 }
 
-#[test]
 fn b24_a_pending_of_another_pool_is_not_mine_even_in_the_same_slot() {
     let data = Data::new(b"hello");
     let (first, second) = (small().create().unwrap(), small().create().unwrap());
@@ -145,7 +160,6 @@ fn b24_a_pending_of_another_pool_is_not_mine_even_in_the_same_slot() {
     assert_eq!(finished(&mut of_two, own).0, 4);
 }
 
-#[test]
 fn r15_a_pending_of_an_earlier_attachment_is_not_mine() {
     let data = Data::new(b"hello");
     let pool = small().processes(1).create().unwrap();
@@ -164,11 +178,10 @@ fn r15_a_pending_of_an_earlier_attachment_is_not_mine() {
 }
 
 /// A pool with one frame and one file, and a process.
-fn one_frame(handles: u32) -> Pool {
+fn one_frame(handles: u32) -> TestPool {
     small().handles_per_process(handles).frames(1).create().unwrap()
 }
 
-#[test]
 fn r4_a_pending_dropped_while_staged_gives_its_frame_back() {
     let data = Data::new(b"hello");
     let pool = one_frame(4);
@@ -186,7 +199,6 @@ fn r4_a_pending_dropped_while_staged_gives_its_frame_back() {
     assert_eq!(free_frames(scope.process()), 1);
 }
 
-#[test]
 fn r4_a_pending_dropped_when_it_is_over_gives_its_frame_back() {
     let data = Data::new(b"hello");
     let pool = one_frame(4);
@@ -194,12 +206,13 @@ fn r4_a_pending_dropped_when_it_is_over_gives_its_frame_back() {
     let file = data.open(&mut me);
     let mut scope = me.scope();
     for _ in 0..10 {
-        drop(into_frame(&mut scope, &file));
+        let pending = into_frame(&mut scope, &file);
+        assert_eq!(scope.wait(pending.wait_ref()), Ok(Waited::Done));
+        drop(pending);
     }
     assert_eq!(free_frames(scope.process()), 1);
 }
 
-#[test]
 fn r4_a_pending_dropped_after_its_handle_was_reclaimed_gives_its_frame_back() {
     let data = Data::new(b"hello");
     let pool = one_frame(1);
@@ -212,7 +225,6 @@ fn r4_a_pending_dropped_after_its_handle_was_reclaimed_gives_its_frame_back() {
     assert_eq!(free_frames(scope.process()), 1);
 }
 
-#[test]
 fn r4_a_pending_dropped_after_its_handle_was_used_again_gives_its_frame_back() {
     let data = Data::new(b"hello");
     let pool = one_frame(1);
@@ -226,7 +238,6 @@ fn r4_a_pending_dropped_after_its_handle_was_used_again_gives_its_frame_back() {
     assert_eq!(free_frames(scope.process()), 1);
 }
 
-#[test]
 fn r4_pendings_of_one_handle_dropped_in_any_order_give_their_frames_back() {
     let data = Data::new(b"hello");
     let pool = small().handles_per_process(1).frames(3).create().unwrap();
@@ -244,7 +255,6 @@ fn r4_pendings_of_one_handle_dropped_in_any_order_give_their_frames_back() {
     }
 }
 
-#[test]
 fn r4_pendings_of_several_handles_dropped_between_uses_give_their_frames_back() {
     let data = Data::new(b"hello");
     let pool = small().handles_per_process(2).frames(6).create().unwrap();
@@ -262,7 +272,6 @@ fn r4_pendings_of_several_handles_dropped_between_uses_give_their_frames_back() 
     assert_eq!(free_frames(scope.process()), 6);
 }
 
-#[test]
 fn s24_a_detach_returns_the_frames_of_every_pending_and_of_what_was_forgotten() {
     let data = Data::new(b"hello");
     let pool = small().processes(2).frames(4).create().unwrap();
@@ -284,7 +293,6 @@ fn s24_a_detach_returns_the_frames_of_every_pending_and_of_what_was_forgotten() 
     assert_eq!(free_frames(&mut other), 4, "nothing is freed twice");
 }
 
-#[test]
 fn every_kind_of_memory_comes_back_as_what_was_given() {
     let data = Data::new(&pattern(100));
     let pool = small().create().unwrap();
@@ -305,7 +313,6 @@ fn every_kind_of_memory_comes_back_as_what_was_given() {
     assert_eq!(finished(&mut scope, nothing), (0, ()));
 }
 
-#[test]
 fn a_pending_can_be_finished_in_another_scope_and_thread() {
     let data = Data::new(b"hello");
     let pool = small().create().unwrap();
@@ -325,11 +332,10 @@ fn a_pending_can_be_finished_in_another_scope_and_thread() {
     assert_eq!(data.bytes(), b"HEllo");
 }
 
-#[test]
 fn a_foreign_outcome_is_there_between_completion_and_reclaim() {
     let data = Data::new(b"hello");
     let pool = small().create().unwrap();
-    let (mut me, other) = (pool.attach().unwrap(), pool.attach().unwrap());
+    let (mut me, mut other) = (pool.attach().unwrap(), pool.attach().unwrap());
     let file = me.open(data.path(), &read_write()).unwrap();
     let mut scope = me.scope();
     let mut batch = scope.batch();
@@ -337,7 +343,7 @@ fn a_foreign_outcome_is_there_between_completion_and_reclaim() {
     let reference = pending.wait_ref();
     assert_eq!(other.foreign_outcome(reference), Ok(None));
     drop(batch);
-    assert!(eventually(|| other.foreign_outcome(reference).unwrap().is_some()));
+    assert_eq!(other.wait(reference), Ok(Waited::Done));
     assert_eq!(other.foreign_outcome(reference).unwrap().unwrap().result(), 5);
     assert_eq!(finished(&mut scope, pending).0, 5);
     assert_eq!(other.foreign_outcome(reference), Ok(None));

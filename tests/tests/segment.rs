@@ -22,7 +22,7 @@ fn directory() -> tempfile::TempDir {
 fn opened_after(change: impl FnOnce(&Path)) -> Result<(), OpenError> {
     let dir = directory();
     let path = dir.path().join("pool");
-    drop(small().create_named(&path).unwrap());
+    drop(small().plain().create_named(&path).unwrap());
     change(&path);
     Pool::open(&path, Registry::new()).map(drop)
 }
@@ -37,7 +37,7 @@ fn with_word(index: u64, value: u64) -> Result<(), OpenError> {
 
 #[test]
 fn a_memfd_is_sealed_private_allocated_and_closed_on_exec() {
-    let pool = small().create().unwrap();
+    let pool = small().plain().create().unwrap();
     let seals = rustix::fs::fcntl_get_seals(&pool).unwrap();
     assert!(seals.contains(SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL));
     let stat = rustix::fs::fstat(&pool).unwrap();
@@ -53,7 +53,7 @@ fn a_memfd_is_sealed_private_allocated_and_closed_on_exec() {
 fn a_named_pool_is_private_and_can_be_opened_by_its_name() {
     let dir = directory();
     let path = dir.path().join("pool");
-    let pool = small().create_named(&path).unwrap();
+    let pool = small().plain().create_named(&path).unwrap();
     assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
     let again = Pool::open(&path, Registry::new()).unwrap();
     assert_eq!((again.tag(), again.config()), (pool.tag(), pool.config()));
@@ -63,7 +63,7 @@ fn a_named_pool_is_private_and_can_be_opened_by_its_name() {
 
 #[test]
 fn a_memfd_is_opened_through_proc() {
-    let pool = small().create().unwrap();
+    let pool = small().plain().create().unwrap();
     let path = PathBuf::from(format!("/proc/self/fd/{}", pool.as_fd().as_raw_fd()));
     let again = Pool::open(&path, Registry::new()).unwrap();
     assert_eq!(again.tag(), pool.tag());
@@ -74,11 +74,11 @@ fn an_existing_file_is_neither_used_nor_removed() {
     let dir = directory();
     let path = dir.path().join("precious");
     std::fs::write(&path, b"precious").unwrap();
-    let refused = small().create_named(&path).unwrap_err();
+    let refused = small().plain().create_named(&path).unwrap_err();
     let CreateError::Segment { source, .. } = refused else { panic!("{refused}") };
     assert_eq!(source.kind(), io::ErrorKind::AlreadyExists);
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
-    assert!(small().create_named(dir.path().join("no/such")).is_err());
+    assert!(small().plain().create_named(dir.path().join("no/such")).is_err());
 }
 
 #[test]
@@ -116,7 +116,8 @@ fn each_fault_of_a_header_has_its_own_error() {
     assert!(matches!(header(with_word(5, 0)), HeaderError::BadConfig(_)));
     assert!(matches!(header(with_word(6, 1 << 40)), HeaderError::BadWord { word: 6, .. }));
     assert!(matches!(header(with_word(15, 1)), HeaderError::WrongLength { header: 1, .. }));
-    assert_eq!(header(with_word(14, 0)), HeaderError::NotReady);
+    assert_eq!(header(with_word(14, 1)), HeaderError::UnknownMethod { number: 1 });
+    assert_eq!(header(with_word(16, 0)), HeaderError::NotReady);
     for wrong in [8192, 1 << 20] {
         let resized = opened_after(|path| {
             let file = File::options().write(true).open(path).unwrap();
@@ -129,7 +130,7 @@ fn each_fault_of_a_header_has_its_own_error() {
 
 #[test]
 fn who_registers_other_callbacks_is_refused() {
-    let pool = small().registry(Turns::default().alone()).create().unwrap();
+    let pool = small().plain().registry(Turns::default().alone()).create().unwrap();
     let reopen =
         |registry| Pool::from_fd(pool.as_fd().try_clone_to_owned().unwrap(), registry).map(drop);
     assert!(matches!(
@@ -169,20 +170,21 @@ fn b21_each_setting_has_its_limits() {
     ];
     for (name, set, wrong) in settings {
         for &wrong in wrong.iter().chain([&u32::MAX]) {
-            let CreateError::Config(error) = set(small(), wrong).create().unwrap_err() else {
+            let CreateError::Config(error) = set(small().plain(), wrong).create().unwrap_err()
+            else {
                 panic!("{name} {wrong}")
             };
             let ConfigError::OutOfRange { setting, value, .. } = error else { panic!("{error}") };
             assert_eq!((setting, value), (name, wrong));
         }
     }
-    let uneven = small().frame_size(1000).create().unwrap_err();
+    let uneven = small().plain().frame_size(1000).create().unwrap_err();
     assert!(matches!(uneven, CreateError::Config(ConfigError::UnevenFrameSize { value: 1000 })));
 }
 
 #[test]
 fn r18_settings_that_are_too_large_together_are_refused_before_memory_is_taken() {
-    let most = || small().processes(1023).handles_per_process(1024).max_iovecs(1024);
+    let most = || small().plain().processes(1023).handles_per_process(1024).max_iovecs(1024);
     let absurd = || most().max_handle_data(255).frames(1 << 24).frame_size(16 << 20);
     let dir = directory();
     let path = dir.path().join("pool");
@@ -201,7 +203,8 @@ fn r18_settings_that_are_too_large_together_are_refused_before_memory_is_taken()
 #[test]
 fn default_concurrency_is_postgresqls() {
     let handles = |processes, frames| {
-        let pool = handfast_tests::builder().processes(processes).frames(frames).frame_size(512);
+        let pool =
+            handfast_tests::builder().plain().processes(processes).frames(frames).frame_size(512);
         pool.create().unwrap().config().handles_per_process()
     };
     assert_eq!([handles(2, 20), handles(2, 1000), handles(10, 9), handles(4, 0)], [10, 64, 1, 1]);
@@ -209,7 +212,7 @@ fn default_concurrency_is_postgresqls() {
 
 #[test]
 fn user_words_are_shared_and_begin_as_zero() {
-    let pool = small().user_words(5).create().unwrap();
+    let pool = small().plain().user_words(5).create().unwrap();
     let again = opened_again(&pool, Registry::new());
     assert!(again.user_words().iter().all(|word| word.as_ptr().is_aligned()));
     assert_eq!((pool.user_words().len(), again.user_words().len()), (5, 5));
@@ -229,7 +232,7 @@ proptest! {
             any::<u64>(), (0..64_u32).prop_map(|bit| 1 << bit), 0..2048_u64,
         ]), 1..4),
     ) {
-        let pool = small().create().unwrap();
+        let pool = small().plain().create().unwrap();
         let file = File::from(pool.as_fd().try_clone_to_owned().unwrap());
         for (index, flip) in flips {
             let mut word = [0; 8];

@@ -43,7 +43,9 @@ pub(crate) enum Access {
 pub(crate) struct Manner(u32);
 
 impl Manner {
-    const FLAGS: [OFlags; 3] = [OFlags::DIRECT, OFlags::DSYNC, OFlags::SYNC];
+    /// O_DSYNC by its number: the constant of rustix for it is that of O_SYNC on Linux.
+    const FLAGS: [OFlags; 3] =
+        [OFlags::DIRECT, OFlags::from_bits_retain(libc::O_DSYNC.cast_unsigned()), OFlags::SYNC];
 
     /// fcntl(2) with F_GETFL: the manner of an open descriptor, and whether it only appends.
     ///
@@ -167,6 +169,20 @@ mod tests {
         if let Some((memory, offset)) = direct_io_limits(file.as_fd()) {
             assert!(memory.is_power_of_two() && offset.is_power_of_two());
         }
+    }
+
+    #[test]
+    fn each_manner_of_a_descriptor_is_told_from_the_others() {
+        use std::os::unix::fs::OpenOptionsExt;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let manner = |flags| {
+            let opened = std::fs::File::options().write(true).custom_flags(flags).open(file.path());
+            Manner::of(opened.unwrap().as_fd()).unwrap().0
+        };
+        assert_eq!(manner(0).number(), 0);
+        assert_eq!(manner(libc::O_DSYNC).number(), 0b010);
+        assert_eq!(manner(libc::O_SYNC).number(), 0b110, "which includes the other");
+        assert_eq!(manner(libc::O_DSYNC).flags().bits(), libc::O_DSYNC.cast_unsigned());
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! What several of these test programs need: small pools, files with known bytes, patience without
 //! sleeping, a forked child.
-#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
 
 pub mod callback;
 
-use handfast::{
-    AlignedBuf, File, Finished, Lend, Pending, Pool, PoolBuilder, Process, Registry, Scope,
-};
+use handfast::{AlignedBuf, File, Finished, Lend, Memory, Pending, Pool, Process, Registry, Scope};
+use handfast_tests::Builder;
+pub use handfast_tests::pool::{bytes_of, fill, memory};
 use std::fs::OpenOptions;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub const FRAME: usize = 4096;
 
 /// Two processes of four handles, four frames.
-pub fn small() -> PoolBuilder {
+pub fn small() -> Builder {
     handfast_tests::builder()
         .processes(2)
         .handles_per_process(4)
@@ -85,22 +85,25 @@ pub fn room(len: usize) -> AlignedBuf {
     AlignedBuf::new(len, 512).unwrap()
 }
 
-/// Starts a read of `len` bytes at `offset` into local memory.
+/// Starts a read of `len` bytes at `offset`.
 pub fn start_read<'pool>(
     scope: &mut Scope<'_, 'pool>,
     file: &File<'pool>,
     (len, offset): (usize, u64),
-) -> Pending<'pool, AlignedBuf> {
-    scope.acquire().unwrap().read(file, room(len), offset).unwrap()
+) -> Pending<'pool, Memory<'pool>> {
+    let memory = memory(scope.process().pool(), len);
+    scope.acquire().unwrap().read(file, memory, offset).unwrap()
 }
 
-/// Starts a write of `bytes` at `offset` from local memory.
+/// Starts a write of `bytes` at `offset`.
 pub fn start_write<'pool>(
     scope: &mut Scope<'_, 'pool>,
     file: &File<'pool>,
     (bytes, offset): (&[u8], u64),
-) -> Pending<'pool, AlignedBuf> {
-    scope.acquire().unwrap().write(file, local(bytes), offset).unwrap()
+) -> Pending<'pool, Memory<'pool>> {
+    let mut memory = memory(scope.process().pool(), bytes.len());
+    fill(&mut memory, bytes);
+    scope.acquire().unwrap().write(file, memory, offset).unwrap()
 }
 
 /// The number of bytes transferred, and the memory.
@@ -134,8 +137,9 @@ pub fn eventually(mut condition: impl FnMut() -> bool) -> bool {
 /// what hangs.
 pub fn in_time<R: Send + 'static>(body: impl FnOnce() -> R + Send + 'static) -> R {
     let (tell, told) = std::sync::mpsc::channel();
+    let method = handfast_tests::method();
     let worker = std::thread::spawn(move || {
-        let result = body();
+        let result = handfast_tests::with_method(method, body);
         // Whoever asked has given up, or hears it.
         let _heard = tell.send(());
         result

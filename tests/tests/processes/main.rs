@@ -10,10 +10,10 @@ mod recovery;
 mod storms;
 mod waits;
 
-use handfast::{HandleView, Pool, State, WaitRef};
+use handfast::{HandleView, State, WaitRef};
 use handfast_tests::callbacks::{self, COUNT, HALT, Seen};
 use handfast_tests::participant::Participant;
-use handfast_tests::{PATIENCE, eventually};
+use handfast_tests::{PATIENCE, TestPool, eventually};
 use std::os::fd::{AsFd, AsRawFd};
 
 /// The program that takes part.
@@ -27,7 +27,7 @@ const FILES: u32 = 8;
 
 /// A pool, and a file of 16 blocks whose bytes are the number of the block plus 1.
 struct World {
-    pool: Pool,
+    pool: TestPool,
     directory: tempfile::TempDir,
 }
 
@@ -36,7 +36,7 @@ impl World {
         Self::with(handfast_tests::builder().handles_per_process(HANDLES))
     }
 
-    fn with(builder: handfast::PoolBuilder) -> Self {
+    fn with(builder: handfast_tests::Builder) -> Self {
         let builder = builder
             .registry(callbacks::registry(|_| ()))
             .processes(PROCESSES)
@@ -150,6 +150,32 @@ impl Attached {
 
     fn kill(self) {
         self.process.kill();
+    }
+}
+
+impl World {
+    /// Kills a process and waits until its slot's lock is free: with a ring that is when the kernel has
+    /// ended what it had in flight.
+    #[track_caller]
+    fn kill(&self, victim: Attached) {
+        let slot = victim.slot;
+        victim.kill();
+        eventually("the kernel lets go of the slot", || self.is_free(slot));
+    }
+
+    fn is_free(&self, slot: u32) -> bool {
+        let mut range = libc::flock {
+            l_type: libc::F_WRLCK as libc::c_short,
+            l_whence: libc::SEEK_SET as libc::c_short,
+            l_start: slot.into(),
+            l_len: 1,
+            l_pid: 0,
+        };
+        let fd = self.pool.as_fd().as_raw_fd();
+        // SAFETY: the descriptor is open, the command takes a pointer to a `flock` of this function's.
+        let answer = unsafe { libc::fcntl(fd, libc::F_OFD_GETLK, &raw mut range) };
+        assert_eq!(answer, 0, "the lock can be asked for");
+        i32::from(range.l_type) == libc::F_UNLCK
     }
 }
 

@@ -1,12 +1,20 @@
 //! Ways into a pool, and who is kept out.
 
 use super::{PROGRAM, World};
-use handfast::Pool;
 use handfast_tests::callbacks;
 use handfast_tests::participant::Participant;
 use rustix::io::FdFlags;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd};
+
+handfast_tests::every_method! {
+    a_pool_works_at_different_addresses_at_the_same_time
+    a_pool_is_opened_through_proc_by_inheritance_and_by_name
+    a_process_with_other_callbacks_is_refused
+    another_user_is_refused_with_and_without_the_descriptor
+    a_full_pool_says_so_and_a_detached_slot_is_used_again [sync io_uring]
+    a_program_that_execs_away_leaves_its_slot_to_others
+}
 
 /// Attaches, reads, waits for its own read.
 fn works(mut process: Participant, world: &World) {
@@ -17,7 +25,6 @@ fn works(mut process: Participant, world: &World) {
     process.ask("detach");
 }
 
-#[test]
 fn a_pool_works_at_different_addresses_at_the_same_time() {
     let world = World::new();
     let (mut one, mut two) = (world.opened(), world.opened());
@@ -37,7 +44,6 @@ fn a_pool_works_at_different_addresses_at_the_same_time() {
     assert_eq!(two.hear_ok(), "done");
 }
 
-#[test]
 fn a_pool_is_opened_through_proc_by_inheritance_and_by_name() {
     let world = World::new();
     works(world.opened(), &world);
@@ -59,7 +65,6 @@ fn a_pool_is_opened_through_proc_by_inheritance_and_by_name() {
     assert_eq!(callbacks::seen(named.user_words(), callbacks::COUNT).runs, 1);
 }
 
-#[test]
 fn a_process_with_other_callbacks_is_refused() {
     let world = World::new();
     let mut process = Participant::start(PROGRAM);
@@ -68,7 +73,6 @@ fn a_process_with_other_callbacks_is_refused() {
     assert!(process.refuses("attach").contains("no such command"), "nothing was opened");
 }
 
-#[test]
 fn another_user_is_refused_with_and_without_the_descriptor() {
     if !rustix::process::geteuid().is_root() {
         // Written past the test harness, which shows what is printed only after failures.
@@ -86,7 +90,6 @@ fn another_user_is_refused_with_and_without_the_descriptor() {
     assert!(message.contains("ermission denied"), "{message}");
 }
 
-#[test]
 fn a_full_pool_says_so_and_a_detached_slot_is_used_again() {
     let world = World::new();
     let mut four = [world.attached(), world.attached(), world.attached(), world.attached()];
@@ -97,7 +100,6 @@ fn a_full_pool_says_so_and_a_detached_slot_is_used_again() {
     assert_eq!(fifth.ask("attach"), "2 2", "slot and epoch");
 }
 
-#[test]
 fn a_program_that_execs_away_leaves_its_slot_to_others() {
     let world = World::new();
     let (mut away, mut survivor) = (world.attached(), world.attached());

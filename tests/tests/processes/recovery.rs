@@ -2,13 +2,20 @@
 
 use super::{Attached, State, World};
 
+handfast_tests::every_method! {
+    s25_two_survivors_at_once_recover_each_io_once
+    a_newcomer_recovers_the_slot_that_it_takes
+    s25_a_recoverer_that_dies_is_followed_by_another_one
+    s25_a_newcomer_takes_over_from_the_dead_and_from_its_dead_recoverer
+    a_recoverer_that_stands_still_and_goes_on_finishes
+}
+
 /// Four counted reads, staged and not submitted.
 fn stage_four(victim: &mut Attached) -> [String; 4] {
     victim.ask("batch");
     [(); 4].map(|()| victim.read("count"))
 }
 
-#[test]
 fn s25_two_survivors_at_once_recover_each_io_once() {
     let world = World::new();
     let (mut one, mut two) = (world.attached(), world.attached());
@@ -19,7 +26,7 @@ fn s25_two_survivors_at_once_recover_each_io_once() {
         two.tell(&format!("wait {}", references[3]));
         world.await_waiter(&references[0]);
         world.await_waiter(&references[3]);
-        victim.kill();
+        world.kill(victim);
         for survivor in [&mut one, &mut two] {
             // Whoever is not the recoverer may see the IO between Publish and Bury.
             let told = survivor.hear_ok();
@@ -35,17 +42,16 @@ fn s25_two_survivors_at_once_recover_each_io_once() {
     }
 }
 
-#[test]
 fn a_newcomer_recovers_the_slot_that_it_takes() {
     let world = World::new();
     let mut victim = world.attached();
     let place = victim.place();
     let references = stage_four(&mut victim);
-    victim.kill();
+    world.kill(victim);
     let newcomer = world.attached();
     assert_eq!(newcomer.place(), (place.0, place.1 + 1));
     assert_eq!(world.counted().runs, 4);
-    newcomer.kill();
+    world.kill(newcomer);
     let mut survivor = world.attached();
     assert_eq!(survivor.place(), (place.0, place.1 + 2));
     for reference in &references {
@@ -53,7 +59,6 @@ fn a_newcomer_recovers_the_slot_that_it_takes() {
     }
 }
 
-#[test]
 fn s25_a_recoverer_that_dies_is_followed_by_another_one() {
     let world = World::new();
     let (mut victim, mut recoverer) = (world.attached(), world.attached());
@@ -61,7 +66,7 @@ fn s25_a_recoverer_that_dies_is_followed_by_another_one() {
     let (first, second) = (victim.place(), recoverer.place());
     victim.ask("batch");
     let references = [victim.read("halt"), victim.read("halt")];
-    victim.kill();
+    world.kill(victim);
     // The recoverer stands still in the completion of the dead one's first IO, and dies there.
     recoverer.ask("arm shared");
     recoverer.tell("recover");
@@ -79,7 +84,7 @@ fn s25_a_recoverer_that_dies_is_followed_by_another_one() {
 
     survivor.tell(&format!("wait {waited_for}"));
     world.await_waiter(&waited_for);
-    recoverer.kill();
+    world.kill(recoverer);
     let told = survivor.hear_ok();
     assert!(told == "recycled" || told == "done", "{told}");
     survivor.ask("recover");
@@ -92,25 +97,23 @@ fn s25_a_recoverer_that_dies_is_followed_by_another_one() {
     world.check_recovered(second, &[], &mut survivor);
 }
 
-#[test]
 fn s25_a_newcomer_takes_over_from_the_dead_and_from_its_dead_recoverer() {
     let world = World::new();
     let (mut victim, mut recoverer) = (world.attached(), world.attached());
     let place = victim.place();
     victim.ask("batch");
     let reference = victim.read("halt");
-    victim.kill();
+    world.kill(victim);
     recoverer.ask("arm shared");
     recoverer.tell("recover");
     assert_eq!(recoverer.hear(), "at shared");
-    recoverer.kill();
+    world.kill(recoverer);
     let mut newcomer = world.attached();
     assert_eq!(newcomer.place(), (place.0, place.1 + 1), "the first slot, finished at once");
     assert_eq!(newcomer.ask(&format!("wait {reference}")), "recycled");
     assert_eq!((world.halted().runs, world.halted().repeats), (2, 1), "S1");
 }
 
-#[test]
 fn a_recoverer_that_stands_still_and_goes_on_finishes() {
     let world = World::new();
     let (mut victim, mut recoverer) = (world.attached(), world.attached());
@@ -118,7 +121,7 @@ fn a_recoverer_that_stands_still_and_goes_on_finishes() {
     let place = victim.place();
     victim.ask("batch");
     let reference = victim.read("halt");
-    victim.kill();
+    world.kill(victim);
     recoverer.ask("arm shared");
     recoverer.tell("recover");
     assert_eq!(recoverer.hear(), "at shared");

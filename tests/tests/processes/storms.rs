@@ -3,7 +3,11 @@
 use super::{State, World};
 use handfast_tests::participant::Participant;
 
-#[test]
+handfast_tests::every_method! {
+    s19_sixteen_processes_share_four_slots
+    l10_a_crowd_goes_on_while_some_of_it_are_killed
+}
+
 fn s19_sixteen_processes_share_four_slots() {
     const ROUNDS: u64 = 25;
     let world = World::new();
@@ -22,7 +26,6 @@ fn s19_sixteen_processes_share_four_slots() {
     assert_eq!(last.ask("frames 1000"), super::FRAMES.to_string());
 }
 
-#[test]
 fn l10_a_crowd_goes_on_while_some_of_it_are_killed() {
     const ROUNDS: u64 = 100;
     let world = World::new();

@@ -3,7 +3,19 @@
 use super::{PATIENCE, State, World};
 use std::time::{Duration, Instant};
 
-#[test]
+handfast_tests::every_method! {
+    l3_a_wait_for_a_staged_io_ends_when_its_issuer_submits
+    rc7_a_sleeper_is_woken_by_the_completion_and_not_by_its_slice
+    rc7_a_sleeper_is_woken_by_the_release_and_not_by_its_slice
+    s10_an_old_reference_never_blocks_while_its_handle_is_in_use_again
+    rc11_a_handle_that_is_released_wakes_its_waiter_as_recycled
+    rc11_who_waits_for_a_handle_handed_out_waits_for_the_io_it_becomes
+    rc41_a_waiter_that_gives_up_harms_neither_the_io_nor_the_others [sync]
+    several_waiters_are_all_woken
+    rc27_who_is_about_to_block_submits_first_so_that_crosswise_waits_end [sync worker]
+    a_stopped_issuer_delays_its_waiters_and_a_timed_wait_ends
+}
+
 fn l3_a_wait_for_a_staged_io_ends_when_its_issuer_submits() {
     let world = World::new();
     let (mut issuer, mut waiter) = (world.attached(), world.attached());
@@ -30,7 +42,6 @@ fn woken_and_not_by_slices(mut took: [Duration; 21]) {
     assert!(took[10] < Duration::from_millis(5), "slices have 10 ms: {took:?}");
 }
 
-#[test]
 fn rc7_a_sleeper_is_woken_by_the_completion_and_not_by_its_slice() {
     let world = World::new();
     let (mut issuer, mut waiter) = (world.attached(), world.attached());
@@ -49,7 +60,6 @@ fn rc7_a_sleeper_is_woken_by_the_completion_and_not_by_its_slice() {
     }));
 }
 
-#[test]
 fn rc7_a_sleeper_is_woken_by_the_release_and_not_by_its_slice() {
     let world = World::new();
     let (mut issuer, mut waiter) = (world.attached(), world.attached());
@@ -64,7 +74,6 @@ fn rc7_a_sleeper_is_woken_by_the_release_and_not_by_its_slice() {
     }));
 }
 
-#[test]
 fn s10_an_old_reference_never_blocks_while_its_handle_is_in_use_again() {
     let world = World::with(handfast_tests::builder().handles_per_process(1));
     let (mut issuer, mut waiter) = (world.attached(), world.attached());
@@ -82,7 +91,6 @@ fn s10_an_old_reference_never_blocks_while_its_handle_is_in_use_again() {
     assert_eq!(waiter.ask(&format!("wait {new}")), "done");
 }
 
-#[test]
 fn rc11_a_handle_that_is_released_wakes_its_waiter_as_recycled() {
     let world = World::new();
     let (mut issuer, mut waiter) = (world.attached(), world.attached());
@@ -95,7 +103,6 @@ fn rc11_a_handle_that_is_released_wakes_its_waiter_as_recycled() {
     assert_eq!(waiter.ask(&format!("check {reference}")), "true");
 }
 
-#[test]
 fn rc11_who_waits_for_a_handle_handed_out_waits_for_the_io_it_becomes() {
     let world = World::new();
     let (mut issuer, mut waiter) = (world.attached(), world.attached());
@@ -106,7 +113,6 @@ fn rc11_who_waits_for_a_handle_handed_out_waits_for_the_io_it_becomes() {
     assert_eq!(waiter.hear_ok(), "done");
 }
 
-#[test]
 fn rc41_a_waiter_that_gives_up_harms_neither_the_io_nor_the_others() {
     let world = World::new();
     let mut issuer = world.attached();
@@ -131,7 +137,6 @@ fn rc41_a_waiter_that_gives_up_harms_neither_the_io_nor_the_others() {
     assert_eq!((world.halted().runs, world.halted().repeats), (1, 0), "S1");
 }
 
-#[test]
 fn several_waiters_are_all_woken() {
     let world = World::new();
     let mut issuer = world.attached();
@@ -148,7 +153,6 @@ fn several_waiters_are_all_woken() {
     }
 }
 
-#[test]
 fn rc27_who_is_about_to_block_submits_first_so_that_crosswise_waits_end() {
     let world = World::new();
     let (mut one, mut two) = (world.attached(), world.attached());
@@ -164,7 +168,6 @@ fn rc27_who_is_about_to_block_submits_first_so_that_crosswise_waits_end() {
     assert_eq!(one.hear_ok(), "done");
 }
 
-#[test]
 fn a_stopped_issuer_delays_its_waiters_and_a_timed_wait_ends() {
     let world = World::new();
     let (mut issuer, mut waiter) = (world.attached(), world.attached());
