@@ -13,7 +13,7 @@
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,7 +25,7 @@ use super::block::{AfterRead, AfterWrite, Chunk, Geometry};
 use super::shared::Shared;
 use crate::args::CopierOrders;
 use crate::signals::leave_to_coordinator;
-use crate::system::{die_with_parent, plain_if_remedied, with_remedy};
+use crate::system::{die_with_parent, plain_if_remedied, say, with_remedy};
 
 /// As many IOs as one sleep can be for; with more in flight it is for the oldest ones.
 const MOST_AWAITED: usize = 128;
@@ -110,7 +110,7 @@ pub fn run(orders: &CopierOrders) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody can read the shared words for this one, so it speaks for itself.
-            let _ = writeln!(io::stderr(), "handfast: {}", with_remedy(&error));
+            say(&with_remedy(&error));
             ExitCode::FAILURE
         }
     }
@@ -175,10 +175,7 @@ fn tell_refusal(orders: &CopierOrders, process: &Process<'_>, shared: Shared<'_>
     shared.note_in_place(orders.copier);
     if orders.verbose {
         let number = orders.copier + 1;
-        let _ = writeln!(
-            io::stderr(),
-            "handfast: copier {number} carries out its IO by itself: {refusal}"
-        );
+        say(&format!("copier {number} carries out its IO by itself: {refusal}"));
     }
 }
 
