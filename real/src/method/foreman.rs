@@ -159,6 +159,50 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::method::Method;
+    use std::time::Instant;
+
+    const LONG: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_millis(20);
+
+    /// How long a foreman sleeps at most so long, who was told of one running worker and then of a wish.
+    fn slept(most: u32, at_most: Duration) -> Duration {
+        let pool = Pool::builder().method(Method::Worker).create().unwrap();
+        let process = pool.attach().unwrap();
+        let staff = pool.inner().staff().unwrap();
+        staff.begin(process.slot());
+        let mut foreman = pool.foreman(WorkerLimits::new(1, most).unwrap());
+        assert_eq!(foreman.to_start(1), 0);
+        staff.ask_for_more();
+        let began = Instant::now();
+        foreman.sleep(at_most, || false);
+        assert_eq!(foreman.to_start(1), most - 1);
+        began.elapsed()
+    }
+
+    #[test]
+    fn a_wish_between_the_look_and_the_sleep_is_heard() {
+        assert!(slept(2, LONG) < LONG);
+    }
+
+    #[test]
+    fn a_wish_that_cannot_be_granted_keeps_no_foreman_awake() {
+        assert!(slept(1, SHORT) >= SHORT);
+    }
+
+    #[test]
+    fn none_is_started_for_a_wish_while_one_is_on_its_way() {
+        let pool = Pool::builder().method(Method::Worker).create().unwrap();
+        let process = pool.attach().unwrap();
+        let staff = pool.inner().staff().unwrap();
+        let mut foreman = pool.foreman(WorkerLimits::new(1, 3).unwrap());
+        staff.ask_for_more();
+        assert_eq!(foreman.to_start(1), 0);
+        staff.begin(process.slot());
+        assert_eq!(foreman.to_start(1), 0, "the one that has begun may be enough");
+        staff.ask_for_more();
+        assert_eq!([foreman.to_start(1), foreman.to_start(1)], [1, 0]);
+    }
 
     #[test]
     fn behaviour_81_82_limits_out_of_range_are_refused() {

@@ -6,10 +6,10 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::time::{Duration, Instant};
 
-use handfast::{Flags, Method, MethodChoice, Pool, Registry};
+use handfast::{Flags, Method, MethodRefusal, Pool, Registry};
 
 use super::children::{ChildError, Copiers, Orders};
 use super::destination::{Destination, DestinationError};
@@ -22,7 +22,7 @@ use super::temporary::{Temporary, TemporaryError};
 use super::workers::Workers;
 use crate::args::{CopyOptions, MethodOption};
 use crate::signals::{Signals, StopSignal};
-use crate::system::plain_if_remedied;
+use crate::system::{plain_if_remedied, say};
 
 /// Why there is no copy.
 #[derive(Debug, thiserror::Error)]
@@ -121,8 +121,9 @@ pub fn copy(options: &CopyOptions, signals: &mut Signals) -> Result<Summary, Cop
     let temporary = Temporary::create(&destination)?;
     let plan = make_plan(options, &source, &temporary)?;
     temporary.reserve(plan.geometry.size.unwrap_or(0), || heed_stop(signals))?;
-    let job = Job { options, plan, source: &source, temporary: &temporary };
-    let pool = job.make_pool()?;
+    let mut job = Job { options, plan, source: &source, temporary: &temporary };
+    let (pool, refusals) = job.make_pool()?;
+    job.describe_method(&pool, &refusals);
     let done = job.transfer(&pool, signals)?;
     let bytes = job.complete(&pool, &done)?;
     // From the rename on the copy counts as done, so this is the last look.
@@ -142,26 +143,32 @@ fn make_plan(
     source: &Source,
     temporary: &Temporary<'_>,
 ) -> Result<Plan, CopyError> {
-    // The pool needs room for workers, so this has to be known before there is one.
-    let method = match options.method {
-        MethodOption::Auto => MethodChoice::here().method,
-        asked_for @ (MethodOption::Sync | MethodOption::Worker | MethodOption::IoUring) => {
-            asked_for.into()
-        }
-    };
     if !options.direct {
-        return Ok(Plan::new(options, method, source.size, None));
+        return Ok(Plan::new(options, source.size, None));
     }
     let from = direct::enable(&source.file, &options.source)?;
     let to = direct::enable(&temporary.file, &temporary.path())?;
     let direct = direct::combine(from, to, options.block_size)?;
     // A file system that can do direct IO knows its sizes: a file of size 0 is empty, and has no
     // tail to look for.
-    Ok(Plan::new(options, method, Some(source.size.unwrap_or(0)), Some(direct)))
+    Ok(Plan::new(options, Some(source.size.unwrap_or(0)), Some(direct)))
 }
 
 impl Job<'_> {
-    fn make_pool(&self) -> Result<Pool, CopyError> {
+    /// Makes the pool; and why its method is not a better one, if it was to be the best. One that turns
+    /// out to need workers is made again, with room for them.
+    fn make_pool(&mut self) -> Result<(Pool, Vec<MethodRefusal>), CopyError> {
+        let pool = self.make_pool_of(self.options.method.into())?;
+        let refusals = pool.method_choice().refusals.clone();
+        if pool.method() != Method::Worker || self.plan.workers.is_some() {
+            return Ok((pool, refusals));
+        }
+        drop(pool);
+        self.plan.add_workers(self.options.workers);
+        Ok((self.make_pool_of(Method::Worker)?, refusals))
+    }
+
+    fn make_pool_of(&self, method: Method) -> Result<Pool, CopyError> {
         Pool::builder()
             .registry(Registry::new())
             .processes(self.plan.slots)
@@ -171,7 +178,7 @@ impl Job<'_> {
             .max_iovecs(1)
             .max_files(2 * self.plan.slots)
             .user_words(words_needed(self.plan.copiers))
-            .method(self.options.method.into())
+            .method(method)
             .create()
             .map_err(failed_to("make the pool in shared memory"))
     }
@@ -202,8 +209,7 @@ impl Job<'_> {
     }
 
     fn start_workers(&self, pool: &Pool) -> Result<Workers, CopyError> {
-        let limits = self.plan.workers.filter(|_| pool.method() == Method::Worker);
-        let Some(limits) = limits else { return Ok(Workers::none()) };
+        let Some(limits) = self.plan.workers else { return Ok(Workers::none()) };
         let started = Workers::start(pool, limits, self.options.verbose);
         Ok(started.map_err(|source| ChildError::Workers { source })?)
     }
@@ -217,9 +223,6 @@ impl Job<'_> {
             destination_path: &self.temporary.path(),
             verbose: self.options.verbose,
         };
-        if self.options.verbose {
-            self.describe_method(pool);
-        }
         copiers.start(pool, &orders)?;
         if self.options.verbose {
             self.describe(&copiers.pids());
@@ -227,9 +230,12 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn describe_method(&self, pool: &Pool) {
-        let MethodChoice { method, refusals, .. } = pool.method_choice();
+    fn describe_method(&self, pool: &Pool, refusals: &[MethodRefusal]) {
+        if !self.options.verbose {
+            return;
+        }
         refusals.iter().for_each(|refusal| say(&refusal.to_string()));
+        let method = pool.method();
         let why = if self.options.method == MethodOption::Auto {
             "chosen by auto"
         } else {
@@ -313,11 +319,6 @@ fn watch(
         progress.show(shared.bytes());
         signals.wait(progress.interval()).map_err(CopyError::Signals)?;
     }
-}
-
-/// Says one line on standard error; there is nobody to tell if that fails.
-fn say(message: &str) {
-    let _ = writeln!(io::stderr(), "handfast: {message}");
 }
 
 /// Fails if a stop signal has come.

@@ -3,7 +3,7 @@
 //! The ring is a queue, roughly in the order of starting. In each turn every entry that is over is
 //! finished, wherever it stands, and what follows from it (a write, the rest of a block, the next block)
 //! is started; all of a turn are submitted together. If a turn found nothing to do the copier sleeps
-//! until some IO of the ring is over, so that a slow one holds up nothing but itself. A frame goes along
+//! until the oldest IO is over or, after a moment, any: so a slow one holds up others for that moment only. A frame goes along
 //! with its block: it is either idle or lent to exactly one IO.
 //!
 //! Bounds: the ring holds at most one entry for each frame; each turn of the loop moves a block
@@ -13,10 +13,11 @@
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use handfast::{Frame, Pending, Pool, Process, Registry, Scope, UseError, WaitRef};
 
@@ -24,10 +25,13 @@ use super::block::{AfterRead, AfterWrite, Chunk, Geometry};
 use super::shared::Shared;
 use crate::args::CopierOrders;
 use crate::signals::leave_to_coordinator;
-use crate::system::{die_with_parent, plain_if_remedied, with_remedy};
+use crate::system::{die_with_parent, plain_if_remedied, say, with_remedy};
 
 /// As many IOs as one sleep can be for; with more in flight it is for the oldest ones.
 const MOST_AWAITED: usize = 128;
+
+/// How long the oldest IO may hold up what follows from others.
+const OLDEST_ONLY: Duration = Duration::from_millis(2);
 
 /// Why a copier gives up.
 #[derive(Debug, thiserror::Error)]
@@ -106,7 +110,7 @@ pub fn run(orders: &CopierOrders) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody can read the shared words for this one, so it speaks for itself.
-            let _ = writeln!(io::stderr(), "handfast: {}", with_remedy(&error));
+            say(&with_remedy(&error));
             ExitCode::FAILURE
         }
     }
@@ -171,10 +175,7 @@ fn tell_refusal(orders: &CopierOrders, process: &Process<'_>, shared: Shared<'_>
     shared.note_in_place(orders.copier);
     if orders.verbose {
         let number = orders.copier + 1;
-        let _ = writeln!(
-            io::stderr(),
-            "handfast: copier {number} carries out its IO by itself: {refusal}"
-        );
+        say(&format!("copier {number} carries out its IO by itself: {refusal}"));
     }
 }
 
@@ -225,10 +226,24 @@ impl<'pool> Ring<'_, 'pool> {
                 return Ok(());
             }
             if !went_on {
-                awaited.clear();
-                awaited.extend(self.in_flight.iter().take(MOST_AWAITED).map(InFlight::reference));
-                let (_which, _how) = scope.process().wait_any(&awaited)?;
+                self.sleep(scope, &mut awaited)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Sleeps until an IO of the ring is over: for a moment the oldest one, which is the likeliest and, in a
+    /// ring of the kernel's, needs no second thread; then whichever comes first.
+    fn sleep(
+        &self,
+        scope: &mut Scope<'_, 'pool>,
+        awaited: &mut Vec<WaitRef>,
+    ) -> Result<(), CopierError> {
+        awaited.clear();
+        awaited.extend(self.in_flight.iter().take(MOST_AWAITED).map(InFlight::reference));
+        let Some(oldest) = awaited.first() else { return Ok(()) };
+        if scope.wait_timeout(*oldest, OLDEST_ONLY)?.is_none() {
+            let (_which, _how) = scope.process().wait_any(awaited)?;
         }
         Ok(())
     }

@@ -2,8 +2,8 @@
 
 use super::block::Geometry;
 use super::direct::Direct;
-use crate::args::CopyOptions;
-use handfast::{Method, WorkerLimits};
+use crate::args::{CopyOptions, MethodOption};
+use handfast::WorkerLimits;
 
 /// One copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,24 +24,17 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Makes the plan for a SRC of `size` bytes; `None` if it has to be read to find out. The method is
-    /// not [`Method::Auto`], but what that stands for here.
+    /// Makes the plan for a SRC of `size` bytes; `None` if it has to be read to find out.
     ///
     /// Without a size nobody knows where a block begins before the ones in front of it were read,
     /// so one copier reads block after block.
-    pub fn new(
-        options: &CopyOptions,
-        method: Method,
-        size: Option<u64>,
-        direct: Option<Direct>,
-    ) -> Self {
+    pub fn new(options: &CopyOptions, size: Option<u64>, direct: Option<Direct>) -> Self {
         let (copiers, queue_depth) = match size {
             Some(_) => (options.processes, options.queue_depth),
             None => (1, 1),
         };
-        let workers = (method == Method::Worker).then_some(options.workers);
         let frame_unit = direct.map_or(512, |direct| direct.frame_unit);
-        Self {
+        let mut plan = Self {
             copiers,
             queue_depth,
             geometry: Geometry {
@@ -50,11 +43,19 @@ impl Plan {
                 size,
             },
             frame_size: options.block_size.next_multiple_of(frame_unit),
-            workers,
-            slots: copiers
-                + u32::from(options.fsync)
-                + workers.map_or(0, |workers| workers.most() + 1),
+            workers: None,
+            slots: copiers + u32::from(options.fsync),
+        };
+        if options.method == MethodOption::Worker {
+            plan.add_workers(options.workers);
         }
+        plan
+    }
+
+    /// Plans for workers, and for a successor of one that dies.
+    pub fn add_workers(&mut self, workers: WorkerLimits) {
+        self.workers = Some(workers);
+        self.slots += workers.most() + 1;
     }
 
     /// Frames of the pool: each copier's depth.
@@ -84,16 +85,19 @@ mod tests {
     }
 
     fn plan(arguments: &[&str], size: Option<u64>, direct: Option<Direct>) -> Plan {
-        Plan::new(&options(arguments), Method::Sync, size, direct)
+        Plan::new(&options(arguments), size, direct)
     }
 
     #[test]
     fn workers_have_slots_and_only_where_they_work() {
-        let options = options(&["-p", "2", "--workers", "1:4"]);
-        let plan = |method| Plan::new(&options, method, Some(1), None);
-        assert_eq!((plan(Method::Worker).slots, plan(Method::IoUring).slots), (7, 2));
-        assert_eq!(plan(Method::Worker).workers, Some(options.workers));
-        assert_eq!(plan(Method::Sync).workers, None);
+        let options = |method| options(&["-p", "2", "--workers", "1:4", "--method", method]);
+        let plan = |method| Plan::new(&options(method), Some(1), None);
+        assert_eq!((plan("worker").slots, plan("io_uring").slots), (7, 2));
+        assert_eq!(plan("worker").workers, Some(options("auto").workers));
+        let mut auto = plan("auto");
+        assert_eq!((auto.workers, auto.slots), (None, 2));
+        auto.add_workers(options("auto").workers);
+        assert_eq!(auto, plan("worker"));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::one::pool_as_stdin;
 use super::supervisor::Tally;
-use crate::system::SELF;
+use crate::system::{SELF, say};
 
 /// A worker that lasts so long has begun well.
 const LASTING: Duration = Duration::from_secs(1);
@@ -139,7 +139,7 @@ impl<'pool> Crew<'pool> {
 
     fn say(&self, message: &str) {
         if self.verbose {
-            super::complain(message);
+            say(message);
         }
     }
 }

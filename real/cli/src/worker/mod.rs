@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use handfast::WorkerLimits;
 
 use crate::args::WorkerOptions;
-use crate::system::with_remedy;
+use crate::system::{say, with_remedy};
 
 pub use one::run as run_one;
 pub use supervisor::Tally;
@@ -31,17 +31,13 @@ pub fn run(options: &WorkerOptions, limits: WorkerLimits) -> ExitCode {
                 // Nobody is there to tell if the parent does not listen.
                 let _ = writeln!(io::stdout(), "{}", tally.to_line());
             } else {
-                complain(&format!("stopped by {}; {tally}", signal.name()));
+                say(&format!("stopped by {}; {tally}", signal.name()));
             }
             ExitCode::from(signal.exit_code())
         }
         Err(error) => {
-            complain(&with_remedy(&error));
+            say(&with_remedy(&error));
             ExitCode::FAILURE
         }
     }
-}
-
-fn complain(message: &str) {
-    let _ = writeln!(io::stderr(), "handfast: {message}");
 }

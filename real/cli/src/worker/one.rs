@@ -13,7 +13,7 @@ use handfast::{Left, Pool, Registry, WorkOptions};
 
 use crate::args::WorkerOrders;
 use crate::signals::leave_at_stop;
-use crate::system::{die_with_parent, plain_if_remedied, with_remedy};
+use crate::system::{die_with_parent, plain_if_remedied, say, with_remedy};
 
 /// Where a worker finds its pool.
 const POOL: &str = "/proc/self/fd/0";
@@ -31,7 +31,7 @@ pub fn run(orders: &WorkerOrders) -> ExitCode {
     match work(orders) {
         Ok(Left::Asked | Left::Idle) => ExitCode::SUCCESS,
         Err(error) => {
-            super::complain(&with_remedy(&error));
+            say(&with_remedy(&error));
             ExitCode::FAILURE
         }
     }
