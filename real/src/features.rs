@@ -40,7 +40,8 @@
 //! | `pgaio_wref_wait` | [`Process::wait`]; an own staged IO is submitted | `tests/tests/wait.rs::b23_waiting_for_an_own_staged_io_submits_all_that_is_staged` |
 //! | `pgaio_wref_check_done` | [`Process::check_done`]: submits, polls, monotone | `tests/tests/wait.rs::r5_check_done_submits_an_own_staged_io` |
 //! | | [`Process::wait_timeout`] | `tests/tests/wait.rs::rc41_a_wait_whose_time_is_over_affects_nobody` |
-//! | | waiting for several at once, and as a future: with the asynchronous methods | |
+//! | | [`Process::wait_any`], [`Process::wait_any_timeout`]: several at once, one sleep | `tests/tests/wait.rs::waiting_for_any_of_several_ends_with_the_first_that_is_over` |
+//! | | `Pending::ready`, a future (feature `future`) | `tests/tests/future.rs::several_futures_are_over_one_after_the_other` |
 //!
 //! # Submission
 //! | PostgreSQL | handfast | test |
@@ -70,7 +71,10 @@
 //! | `pgaio_init_backend` | [`Pool::attach`] | `tests/tests/attach.rs::a_full_pool_is_a_typed_error_until_somebody_leaves` |
 //! | `IoMethodOps` | [`Submit`](crate::handfast_core::protocol::Submit), [`Drive`](crate::handfast_core::protocol::Drive) | `model/tests/scenarios.rs::issuer_completer` |
 //! | `io_method` = sync | [`Method::Sync`] | `tests/tests/files.rs::what_is_written_is_read_back_through_every_kind_of_memory` |
-//! | `io_method` = worker, io_uring | with the asynchronous methods | |
+//! | `io_method` = worker, `IoWorkerMain` | [`Method::Worker`], [`Process::work`]; what a worker cannot reach is executed in place | `tests/tests/workers.rs::what_a_worker_cannot_reach_its_issuer_executes` |
+//! | `io_min_workers`, `io_max_workers`, `maybe_adjust_io_workers` | [`Foreman`], [`WorkerLimits`], [`WorkOptions`] | `tests/tests/workers.rs::a_foreman_keeps_the_least_and_starts_more_when_work_is_left_behind` |
+//! | `io_method` = io_uring | [`Method::IoUring`]: a ring of each process, that nobody else needs | `tests/tests/rings.rs::l4_u1_an_issuer_that_spins_in_user_space_does_not_delay_a_foreign_waiter` |
+//! | a method that cannot be used fails at start | [`Method::Auto`], [`Process::method_refusal`] | `tests/tests/rings.rs::a_process_that_may_not_make_a_ring_goes_on_in_place_or_is_told` |
 //! | `pg_aios`, `pg_get_aios` | [`Pool::snapshot`], [`HandleView`] | `tests/tests/observe.rs::every_state_of_a_handle_is_seen_with_what_is_known_in_it` |
 //! | wait events, debug log | with tracing, at the asynchronous methods | |
 //! | a crash restarts the whole server | survivors recover: [`Process::recover_dead`], and by themselves | `tests/tests/processes/recovery.rs::s25_two_survivors_at_once_recover_each_io_once` |

@@ -1,11 +1,15 @@
-//! A warm loop makes no system call but the IO itself, and allocates nothing.
+//! A warm loop makes no system call but the IO itself, and allocates nothing: in place, and with a ring, whose
+//! only call is `io_uring_enter`; so nobody is woken by a futex call who does not wait.
 //!
 //! Each test runs itself again as a child process, which warms up, has the kernel kill it at any system
-//! call but positioned reads and writes (seccomp), and counts the allocations of its thread. Two
-//! controls show that one call and one allocation too many are noticed. Works as any user. Not checked
-//! here: methods that leave the IO to others.
+//! call but those of the IO (seccomp), and counts the allocations of its thread. Controls show that one call
+//! and one allocation too many are noticed. Works as any user. Not checked here: workers, who have to be
+//! woken; the attendant of a ring, which is another thread, and asleep.
 
-use handfast::{AlignedBuf, File, Flags, Frame, Memory, Pending, Pool, Process, Registry, Scope};
+use handfast::{
+    AlignedBuf, File, Flags, Frame, Memory, Method, MethodChoice, Pending, Pool, Process, Registry,
+    Scope,
+};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -81,31 +85,65 @@ enum Extra {
 #[test]
 fn a_warm_loop_makes_no_system_call_but_the_io_and_allocates_nothing() {
     let name = "a_warm_loop_makes_no_system_call_but_the_io_and_allocates_nothing";
-    if let Some(output) = in_child(name, Extra::Nothing) {
+    if let Some(output) = in_child(name, Method::Sync, Extra::Nothing) {
         assert!(output.status.success(), "a system call too many: {output:?}");
         assert_eq!(allocations(&output), 0, "the loop allocates: {output:?}");
     }
 }
 
 #[test]
+fn a_warm_loop_with_a_ring_makes_no_system_call_but_enter_and_allocates_nothing() {
+    let name = "a_warm_loop_with_a_ring_makes_no_system_call_but_enter_and_allocates_nothing";
+    if has_rings()
+        && let Some(output) = in_child(name, Method::IoUring, Extra::Nothing)
+    {
+        assert!(output.status.success(), "a system call too many: {output:?}");
+        assert_eq!(allocations(&output), 0, "the loop allocates: {output:?}");
+    }
+}
+
+#[test]
+fn a_system_call_of_its_own_for_an_io_with_a_ring_is_noticed() {
+    let name = "a_system_call_of_its_own_for_an_io_with_a_ring_is_noticed";
+    if has_rings()
+        && let Some(output) = in_child(name, Method::IoUring, Extra::SystemCall)
+    {
+        assert_eq!(output.status.signal(), Some(libc::SIGSYS), "{output:?}");
+    }
+}
+
+fn has_rings() -> bool {
+    let choice = MethodChoice::here();
+    let rings = choice.method == Method::IoUring;
+    if !rings {
+        println!("SKIPPED: {}", choice.refusals[0]);
+    }
+    rings
+}
+
+#[test]
 fn one_system_call_too_many_is_noticed() {
-    if let Some(output) = in_child("one_system_call_too_many_is_noticed", Extra::SystemCall) {
+    if let Some(output) =
+        in_child("one_system_call_too_many_is_noticed", Method::Sync, Extra::SystemCall)
+    {
         assert_eq!(output.status.signal(), Some(libc::SIGSYS), "{output:?}");
     }
 }
 
 #[test]
 fn one_allocation_too_many_is_noticed() {
-    if let Some(output) = in_child("one_allocation_too_many_is_noticed", Extra::Allocation) {
+    if let Some(output) =
+        in_child("one_allocation_too_many_is_noticed", Method::Sync, Extra::Allocation)
+    {
         assert!(output.status.success(), "{output:?}");
         assert_eq!(allocations(&output), 1, "{output:?}");
     }
 }
 
 /// Runs the test of this name as a child; in the child, does its work and does not return.
-fn in_child(name: &str, extra: Extra) -> Option<Output> {
+fn in_child(name: &str, method: Method, extra: Extra) -> Option<Output> {
     if std::env::var_os(ROLE).is_some() {
-        child(extra);
+        child(method, extra);
     }
     let program = std::env::current_exe().expect("the path of this program");
     let mut child = Command::new(program);
@@ -120,16 +158,16 @@ fn allocations(output: &Output) -> u64 {
     line.and_then(|count| count.parse().ok()).unwrap_or(u64::MAX)
 }
 
-fn child(extra: Extra) -> ! {
+fn child(method: Method, extra: Extra) -> ! {
     let no_core = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
     rustix::process::setrlimit(rustix::process::Resource::Core, no_core).expect("a lower limit");
     let frames = u32::try_from(BATCH + VECTOR + 1).expect("a small number");
     let builder = Pool::builder().registry(Registry::new()).processes(1).handles_per_process(64);
-    let pool = builder.frames(frames).create().expect("memory for a small pool");
+    let pool = builder.method(method).frames(frames).create().expect("memory for a small pool");
     let mut process = pool.attach().expect("a free slot");
     let mut work = Work::new(&mut process);
     work.rounds(&mut process, ROUNDS[0]);
-    let (filter, output) = (filter(), std::io::stdout());
+    let (filter, output) = (filter(method), std::io::stdout());
     seccompiler::apply_filter(&filter).expect("seccomp in this kernel");
 
     let before = ALLOCATIONS.get();
@@ -145,16 +183,12 @@ fn child(extra: Extra) -> ! {
 }
 
 /// Kills the process at any system call but those of the IO and of the report.
-fn filter() -> BpfProgram {
-    let allowed = [
-        libc::SYS_pread64,
-        libc::SYS_preadv,
-        libc::SYS_pwrite64,
-        libc::SYS_pwritev,
-        libc::SYS_write,
-        libc::SYS_exit_group,
-    ];
-    let rules = allowed.into_iter().map(|call| (call, Vec::new())).collect();
+fn filter(method: Method) -> BpfProgram {
+    let in_place: &[i64] =
+        &[libc::SYS_pread64, libc::SYS_preadv, libc::SYS_pwrite64, libc::SYS_pwritev];
+    let io = if method == Method::IoUring { &[libc::SYS_io_uring_enter] } else { in_place };
+    let report = [libc::SYS_write, libc::SYS_exit_group];
+    let rules = io.iter().copied().chain(report).map(|call| (call, Vec::new())).collect();
     let machine = std::env::consts::ARCH.try_into().expect("a machine that seccompiler knows");
     let (others, these) = (SeccompAction::KillProcess, SeccompAction::Allow);
     let filter = SeccompFilter::new(rules, others, these, machine).expect("a plain filter");

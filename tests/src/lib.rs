@@ -1,10 +1,11 @@
 //! Shared by the tests of handfast: how to start another program that attaches to a pool
-//! ([`participant`]), the callbacks that both sides register ([`callbacks`]), and pools for every method
-//! ([`pool`]).
+//! ([`participant`]), the callbacks that both sides register ([`callbacks`]), pools for every method
+//! ([`pool`]), and what the processes of a soak do ([`soak`]).
 
 pub mod callbacks;
 pub mod participant;
 pub mod pool;
+pub mod soak;
 
 pub use pool::{Builder, TestPool, builder, method, with_method};
 
@@ -25,4 +26,9 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "this did not happen in time: {what}");
         std::thread::yield_now();
     }
+}
+
+/// Lets time pass, for what must not happen in it: the one place where a test sleeps.
+pub fn pause(time: Duration) {
+    std::thread::sleep(time);
 }

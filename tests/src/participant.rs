@@ -10,6 +10,7 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 /// A process that executes commands.
 #[derive(Debug)]
@@ -66,7 +67,16 @@ impl Participant {
     /// If there is none in [`PATIENCE`], or the process is gone.
     #[track_caller]
     pub fn hear(&mut self) -> String {
-        match self.lines.recv_timeout(PATIENCE) {
+        self.hear_within(PATIENCE)
+    }
+
+    /// The same, with more patience.
+    ///
+    /// # Panics
+    /// If there is none in this time, or the process is gone.
+    #[track_caller]
+    pub fn hear_within(&mut self, time: Duration) -> String {
+        match self.lines.recv_timeout(time) {
             Ok(line) => line,
             Err(error) => panic!("process {}: no answer: {error}", self.pid()),
         }
@@ -127,6 +137,15 @@ impl Participant {
         let stopped = WaitIdOptions::STOPPED;
         let wait = || rustix::process::waitid(rustix::process::WaitId::Pid(pid), stopped);
         rustix::io::retry_on_intr(wait).expect("a child can be waited for");
+    }
+
+    /// Interrupts it (SIGINT).
+    ///
+    /// # Panics
+    /// If the system refuses.
+    pub fn interrupt(&self) {
+        let pid = Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, Signal::INT).expect("a child can be interrupted");
     }
 
     /// Lets it go on (SIGCONT).

@@ -128,7 +128,6 @@ pub fn fill(memory: &mut Memory<'_>, bytes: &[u8]) {
 }
 
 /// Settings of a pool for the running test.
-#[must_use]
 pub fn builder() -> Builder {
     Builder { inner: Pool::builder().method(method()), method: method(), processes: 8, workers: 2 }
 }

@@ -195,7 +195,7 @@ fn s9_a_row_never_mixes_two_ios() {
         for _ in 0..20_000 {
             let handle = scope.acquire().unwrap();
             let length = handle.wait_ref().generation().get() % 100 + 1;
-            let buffer = memory(&pool, length as usize);
+            let buffer = memory(&pool, usize::try_from(length).unwrap());
             let io = handle.read(&file, buffer, length * 1000).unwrap();
             drop(io);
         }

@@ -33,7 +33,7 @@ impl Inner {
         let file = data.open(&mut me);
         let mut scope = me.scope();
         let mut batch = scope.batch();
-        let pending = batch.acquire().unwrap().read(&file, memory(&pool, 8), 0).unwrap();
+        let pending = batch.acquire().unwrap().read(&file, memory(pool, 8), 0).unwrap();
         forget(batch);
         forget(scope);
         let reference = pending.wait_ref();
@@ -143,7 +143,7 @@ fn r12_a_callback_that_waits_for_its_own_io_is_refused() {
         let mut handle = scope.acquire().unwrap();
         handle.register_callback(id(1), 0).unwrap();
         *waiter.lock().unwrap() = Some((pool.attach().unwrap(), handle.wait_ref()));
-        let pending = handle.read(&file, memory(&pool, 8), 0).unwrap();
+        let pending = handle.read(&file, memory(pool, 8), 0).unwrap();
         assert_eq!(finished(&mut scope, pending).0, 5);
         // Local callbacks run when the IO is over for everybody else: that much may be seen.
         let expected = if local { Ok(Some(Waited::Done)) } else { Err(REFUSED) };

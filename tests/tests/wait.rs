@@ -27,6 +27,12 @@ handfast_tests::every_method! {
     r19_forged_references_are_typed_errors
     r6_an_io_that_was_never_handed_out_is_not_done
     a_process_waits_for_others_while_its_own_handle_is_handed_out
+    waiting_for_any_of_several_ends_with_the_first_that_is_over
+    waiting_for_any_submits_an_own_staged_io
+    waiting_for_any_of_several_has_its_limits
+    l4_one_post_wakes_who_waits_for_128
+    waiting_for_any_ends_when_a_handle_is_released
+    many_wait_for_each_others_ios_at_once
 }
 
 const NO_TIME: Duration = Duration::ZERO;
@@ -283,4 +289,149 @@ fn a_process_waits_for_others_while_its_own_handle_is_handed_out() {
     handle.submit_staged().unwrap();
     drop(handle);
     assert_eq!(batch.wait(itself), Ok(Waited::Recycled));
+}
+
+fn waiting_for_any_of_several_ends_with_the_first_that_is_over() {
+    let data = Data::new(b"hello");
+    let pool = small().processes(4).create().unwrap();
+    let mut me = pool.attach().unwrap();
+    let mut others = [(); 3].map(|()| pool.attach().unwrap());
+    for first in [0, 1, 2, 0, 2] {
+        let [one, two, three] = &mut others;
+        let files = [data.open(one), data.open(two), data.open(three)];
+        let mut scopes = [one.scope(), two.scope(), three.scope()];
+        let [one, two, three] = &mut scopes;
+        let mut batches = [Some(one.batch()), Some(two.batch()), Some(three.batch())];
+        let pendings: Vec<_> = batches
+            .iter_mut()
+            .zip(&files)
+            .map(|(batch, file)| start_read(batch.as_mut().unwrap(), file, (8, 0)))
+            .collect();
+        let references: Vec<_> = pendings.iter().map(handfast::Pending::wait_ref).collect();
+        let slice = Duration::from_millis(15);
+        assert_eq!(me.wait_any_timeout(&references, NO_TIME), Ok(None));
+        assert_eq!(me.wait_any_timeout(&references, slice), Ok(None));
+        std::thread::scope(|threads| {
+            let (me, references, pool) = (&mut me, &references, &pool);
+            let sleeper = threads.spawn(move || me.wait_any(references));
+            let all = || references.iter().all(|&reference| is_waited_for(pool, reference));
+            assert!(eventually(all));
+            batches[first] = None;
+            assert_eq!(sleeper.join().unwrap(), Ok((first, Waited::Done)));
+        });
+        // What is over stays over, and the first in the list counts.
+        assert_eq!(me.wait_any(&references), Ok((first, Waited::Done)));
+        drop(batches);
+        for (pending, scope) in pendings.into_iter().zip(&mut scopes) {
+            assert_eq!(finished(scope, pending).0, 5);
+        }
+        assert_eq!(me.wait_any(&references), Ok((0, Waited::Recycled)));
+    }
+}
+
+fn waiting_for_any_submits_an_own_staged_io() {
+    let data = Data::new(b"hello");
+    let pool = small().create().unwrap();
+    let (mut me, mut other) = (pool.attach().unwrap(), pool.attach().unwrap());
+    let (file, theirs) = (data.open(&mut me), data.open(&mut other));
+    let (mut scope, mut of_other) = (me.scope(), other.scope());
+    let mut open = of_other.batch();
+    let foreign = start_read(&mut open, &theirs, (8, 0)).wait_ref();
+    for _ in 0..50 {
+        let mut batch = scope.batch();
+        let (one, two) =
+            (start_read(&mut batch, &file, (8, 0)), start_read(&mut batch, &file, (8, 1)));
+        let references = [foreign, two.wait_ref()];
+        assert_eq!(batch.process().wait_any(&references), Ok((1, Waited::Done)));
+        assert!(!batch.process().has_staged(), "L3");
+        assert_eq!(finished(&mut batch, one).0 + finished(&mut batch, two).0, 9);
+    }
+}
+
+fn waiting_for_any_of_several_has_its_limits() {
+    let data = Data::new(b"hello");
+    let pool = small().create().unwrap();
+    let mut me = pool.attach().unwrap();
+    let file = data.open(&mut me);
+    let mut scope = me.scope();
+    let itself = scope.acquire().unwrap().wait_ref();
+    let overdone = |given| Err(UseError::Protocol(ProtocolError::NotSoMany { given, most: 128 }));
+    let me = scope.process();
+    assert_eq!(me.wait_any(&[]), overdone(0));
+    assert_eq!(me.wait_any(&[itself; 129]), overdone(129));
+    assert_eq!(me.wait_any(&[itself; 128]), Ok((0, Waited::Recycled)));
+    let stranger = WaitRef::new(PoolTag(pool.tag().0 ^ 1), HandleId(0), Generation::FIRST);
+    let refused = UseError::Protocol(ProtocolError::WrongPool(stranger));
+    assert_eq!(me.wait_any(&[itself, stranger]), Err(refused));
+    let pending = start_read(&mut scope, &file, (8, 0));
+    assert_eq!(finished(&mut scope, pending).0, 5, "nothing is left of it");
+}
+
+fn l4_one_post_wakes_who_waits_for_128() {
+    let data = Data::new(b"hello");
+    let pool = small().handles_per_process(40).create().unwrap();
+    let (mut me, mut other) = (pool.attach().unwrap(), pool.attach().unwrap());
+    let file = data.open(&mut me);
+    let mut scope = me.scope();
+    let mut batch = scope.batch();
+    // A batch holds no more back.
+    let staged: Vec<_> = (0..31).map(|_| start_read(&mut batch, &file, (8, 0))).collect();
+    let mut list: Vec<_> = staged.iter().map(handfast::Pending::wait_ref).collect();
+    list.extend(list.clone().into_iter().cycle().take(128 - 31));
+    assert_eq!(list.len(), 128);
+    std::thread::scope(|threads| {
+        let list = &list;
+        let sleeper = threads.spawn(move || other.wait_any(list));
+        assert!(eventually(|| is_waited_for(&pool, list[30])));
+        drop(batch);
+        let (which, how) = sleeper.join().unwrap().unwrap();
+        assert!(which < 128 && how == Waited::Done);
+    });
+    staged.into_iter().for_each(|pending| assert_eq!(finished(&mut scope, pending).0, 5));
+}
+
+fn waiting_for_any_ends_when_a_handle_is_released() {
+    let data = Data::new(b"hello");
+    let pool = small().processes(3).create().unwrap();
+    let (mut one, mut two) = (pool.attach().unwrap(), pool.attach().unwrap());
+    let mut other = pool.attach().unwrap();
+    let file = data.open(&mut one);
+    let (mut of_one, mut of_two) = (one.scope(), two.scope());
+    let mut batch = of_one.batch();
+    let staged = start_read(&mut batch, &file, (8, 0)).wait_ref();
+    let handle = of_two.acquire().unwrap();
+    let references = [staged, handle.wait_ref()];
+    std::thread::scope(|threads| {
+        let sleeper = threads.spawn(move || other.wait_any(&references));
+        assert!(eventually(|| is_waited_for(&pool, references[1])));
+        handle.release();
+        assert_eq!(sleeper.join().unwrap(), Ok((1, Waited::Recycled)));
+    });
+}
+
+fn many_wait_for_each_others_ios_at_once() {
+    common::in_time(|| {
+        let data = Data::new(b"hello");
+        let pool = small().processes(4).create().unwrap();
+        let current = &[(); 4].map(|()| std::sync::Mutex::new(None::<WaitRef>));
+        std::thread::scope(|threads| {
+            for number in 0..4_usize {
+                let (pool, data) = (&pool, &data);
+                threads.spawn(move || {
+                    let mut me = pool.attach().unwrap();
+                    let file = data.open(&mut me);
+                    for _ in 0..300 {
+                        let mut scope = me.scope();
+                        let pending = start_read(&mut scope, &file, (8, 0));
+                        *current[number].lock().unwrap() = Some(pending.wait_ref());
+                        let all: Vec<_> =
+                            current.iter().filter_map(|place| *place.lock().unwrap()).collect();
+                        let first = scope.process().wait_any_timeout(&all, PATIENCE).unwrap();
+                        assert!(first.is_some());
+                        assert_eq!(finished(&mut scope, pending).0, 5);
+                    }
+                });
+            }
+        });
+    });
 }

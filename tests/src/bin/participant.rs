@@ -8,6 +8,10 @@
 //! | `fd PATH`, `from-fd` | opens a descriptor; opens the pool behind it |
 //! | `address` | where it is mapped |
 //! | `attach` | slot and epoch; from here on the commands below |
+//! | `map NUMBER PATH` | maps a region |
+//! | `soak NUMBER OF SEED MS PATH` | plays a part of a soak |
+//! | `forbid CALL` | from here on the kernel refuses `io_uring_setup` or `io_uring_enter`; also attached |
+//! | `work [IDLE_MS LEAST]` | attaches, says `ok working`, executes for others until a SIGINT or idleness: `ok` and why it left |
 //! | `storm N FILE` | N times attach, read, check, detach |
 //! | `become UID`, `exec` | another user from now on; the same program, anew |
 //!
@@ -19,26 +23,32 @@
 //! | `finish` | the oldest read: bytes, first byte; its frame is kept |
 //! | `hold`, then `release` or `start OFFSET` | a handle that is handed out |
 //! | `batch` … `submit` | a batch around the commands between |
-//! | `wait REF`, `wait-for REF MS`, `check REF`, `outcome REF` | as in the library |
+//! | `wait REF`, `wait-any REF…`, `wait-for REF MS`, `check REF`, `outcome REF` | as in the library |
 //! | `frames N`, `fill BYTE`, `offer`, `adopt TOKEN`, `peek`, `drop` | frames; the last one taken counts |
 //! | `entries N PATH` | opens a file N times: how many got an entry of the file table |
 //! | `arm TURN` | the next callback that gets there says `at TURN` and waits for a line |
 //! | `recover` | slots recovered, unfinished |
+//! | `method` | how its IO is executed, and why not as the pool says |
 //! | `detach`, `exec` | ends the attachment; the same program, anew, without ending it |
+
+#![expect(clippy::disallowed_types, reason = "a flag that a signal sets")]
 
 use handfast::{
     AlignedBuf, CallbackId, File, Frame, FrameToken, Pending, Pool, Process, Registry, Scope,
-    WaitRef, Waited,
+    WaitRef, Waited, WorkOptions,
 };
 use handfast_tests::callbacks::{AS_ERROR, COUNT, HALT, Turn, registry};
+use handfast_tests::soak::Part;
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 type Answer = Result<String, Box<dyn Error>>;
@@ -62,9 +72,63 @@ fn main() {
                 Ok(me) => attached(me),
                 Err(error) => answer(Err(error.into())),
             },
+            (["work", options @ ..], Some(pool)) => answer(work(pool, options)),
+            (["map", number, path], Some(pool)) => answer(map(pool, number, path)),
+            (["soak", number, of, seed, ms, path], Some(pool)) => {
+                answer(soak(pool, [number, of, seed, ms], path));
+            }
+            (["forbid", call], _) => answer(forbid(call)),
             (words, _) => answer(opened.command(words)),
         }
     }
+}
+
+/// Set by SIGINT.
+static LEAVE: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn on_interrupt(_signal: libc::c_int) {
+    LEAVE.store(true, Ordering::Release);
+}
+
+fn work(pool: &Pool, options: &[&str]) -> Answer {
+    let handler: extern "C" fn(libc::c_int) = on_interrupt;
+    // SAFETY: the handler does nothing but store to an atomic.
+    unsafe { libc::signal(libc::SIGINT, handler as libc::sighandler_t) };
+    let options = match options {
+        [idle, least] => {
+            WorkOptions { idle: Some(Duration::from_millis(idle.parse()?)), least: least.parse()? }
+        }
+        _ => WorkOptions::default(),
+    };
+    let mut me = pool.attach()?;
+    say("ok working");
+    let left = me.work(options, &LEAVE)?;
+    me.detach()?;
+    Ok(format!("{left:?}"))
+}
+
+fn soak(pool: &Pool, [number, of, seed, ms]: [&str; 4], path: &str) -> Answer {
+    let (number, of, seed) = (number.parse()?, of.parse()?, seed.parse()?);
+    let time = Duration::from_millis(ms.parse()?);
+    handfast_tests::soak::play(pool, Part { number, of, seed, time }, Path::new(path))
+}
+
+/// As of now and for all threads.
+fn forbid(call: &str) -> Answer {
+    let call =
+        if call == "io_uring_setup" { libc::SYS_io_uring_setup } else { libc::SYS_io_uring_enter };
+    let (others, this) = (SeccompAction::Allow, SeccompAction::Errno(libc::EPERM.cast_unsigned()));
+    let machine = std::env::consts::ARCH.try_into()?;
+    let filter = SeccompFilter::new([(call, Vec::new())].into(), others, this, machine)?;
+    let program: BpfProgram = filter.try_into()?;
+    seccompiler::apply_filter_all_threads(&program)?;
+    Ok(String::new())
+}
+
+fn map(pool: &Pool, number: &str, path: &str) -> Answer {
+    let memory = OpenOptions::new().read(true).write(true).open(path)?;
+    let region = pool.map_region(number.parse()?, memory.as_fd())?;
+    Ok(region.len().to_string())
 }
 
 fn next_line() -> Option<String> {
@@ -204,7 +268,9 @@ fn commands<'pool>(scope: &mut Scope<'_, 'pool>, kept: &mut Kept<'pool>, end: &s
             }
             ["hold"] => answer(hold(scope, kept)),
             ["read" | "start" | "finish" | "churn", ..] => answer(kept.io(scope, &words)),
-            ["wait" | "wait-for" | "check" | "outcome", ..] => answer(waiting(scope, &words)),
+            ["wait" | "wait-any" | "wait-for" | "check" | "outcome", ..] => {
+                answer(waiting(scope, &words))
+            }
             _ => answer(kept.things(scope.process(), &words)),
         }
     }
@@ -317,6 +383,11 @@ impl<'pool> Kept<'pool> {
                 return Ok(format!("{} {}", report.recovered, report.unfinished));
             }
             ["exec"] => return Err(exec().into()),
+            ["forbid", call] => return forbid(call),
+            ["method"] => {
+                let why = me.method_refusal().map(ToString::to_string);
+                return Ok(format!("{} {}", me.method(), why.unwrap_or_default()));
+            }
             _ => return Err(format!("no such command: {words:?}").into()),
         }
         Ok(String::new())
@@ -331,6 +402,12 @@ fn waiting(scope: &mut Scope<'_, '_>, words: &[&str]) -> Answer {
         ["wait", text] => Some(scope.wait(reference(text)?)?),
         ["wait-for", text, ms] => {
             scope.wait_timeout(reference(text)?, Duration::from_millis(ms.parse()?))?
+        }
+        ["wait-any", references @ ..] => {
+            let all =
+                references.iter().map(|text| reference(text)).collect::<Result<Vec<_>, _>>()?;
+            let (which, how) = scope.process().wait_any(&all)?;
+            return Ok(format!("{which} {how:?}"));
         }
         ["check", text] => return Ok(scope.check_done(reference(text)?)?.to_string()),
         ["outcome", text] => {

@@ -165,8 +165,8 @@ impl World {
 
     fn is_free(&self, slot: u32) -> bool {
         let mut range = libc::flock {
-            l_type: libc::F_WRLCK as libc::c_short,
-            l_whence: libc::SEEK_SET as libc::c_short,
+            l_type: libc::c_short::try_from(libc::F_WRLCK).expect("a small number"),
+            l_whence: libc::c_short::try_from(libc::SEEK_SET).expect("a small number"),
             l_start: slot.into(),
             l_len: 1,
             l_pid: 0,

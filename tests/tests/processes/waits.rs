@@ -12,6 +12,7 @@ handfast_tests::every_method! {
     rc11_who_waits_for_a_handle_handed_out_waits_for_the_io_it_becomes
     rc41_a_waiter_that_gives_up_harms_neither_the_io_nor_the_others [sync]
     several_waiters_are_all_woken
+    l9_waiting_for_any_ends_when_one_of_the_issuers_dies
     rc27_who_is_about_to_block_submits_first_so_that_crosswise_waits_end [sync worker]
     a_stopped_issuer_delays_its_waiters_and_a_timed_wait_ends
 }
@@ -181,4 +182,23 @@ fn a_stopped_issuer_delays_its_waiters_and_a_timed_wait_ends() {
     issuer.go_on();
     waiter.hear_ok();
     assert!(began.elapsed() < PATIENCE);
+}
+
+fn l9_waiting_for_any_ends_when_one_of_the_issuers_dies() {
+    let world = World::new();
+    let (mut one, mut two, mut waiter) = (world.attached(), world.attached(), world.attached());
+    one.ask("batch");
+    two.ask("batch");
+    let (of_one, of_two) = (one.read("count"), two.read("count"));
+    waiter.tell(&format!("wait-any {of_one} {of_two}"));
+    world.await_waiter(&of_one);
+    world.await_waiter(&of_two);
+    let began = Instant::now();
+    two.kill();
+    let told = waiter.hear_ok();
+    assert!(told.starts_with("1 "), "{told}");
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    one.ask("submit");
+    let told = waiter.ask(&format!("wait-any {of_one}"));
+    assert_eq!(told, "0 Done");
 }
