@@ -27,8 +27,11 @@ use world::World;
 /// How long a waiter may spin where it does.
 const SPIN: Duration = Duration::from_micros(50);
 
+/// Measures the rows of a group.
+type Group = fn(&World, Effort) -> Vec<Row>;
+
 /// The groups of rows by name.
-const GROUPS: [(&str, fn(&World, Effort) -> Vec<Row>); 4] =
+const GROUPS: [(&str, Group); 4] =
     [("sync", sync), ("io_uring", io_uring), ("wakes", wakes), ("worker", worker)];
 
 fn main() {
@@ -75,7 +78,9 @@ fn wakes(world: &World, effort: Effort) -> Vec<Row> {
         println!("no rows of waiters: {why}");
         return Vec::new();
     }
-    let mut rows = Vec::from_iter(wakes::on_one_cpu(world, effort, Method::IoUring));
+    let on_one = |method| wakes::on_one_cpu(world, effort, method);
+    let mut rows: Vec<Row> =
+        [Method::Sync, Method::IoUring].into_iter().filter_map(on_one).collect();
     rows.extend(or_say_why(wakes::on_two_cpus(world, effort, None)));
     rows.extend(or_say_why(wakes::on_two_cpus(world, effort, Some(SPIN))));
     rows.extend(or_say_why(wakes::in_flight(world, effort)));
