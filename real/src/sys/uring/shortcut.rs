@@ -133,6 +133,10 @@ mod tests {
         }
     }
 
+    fn in_a_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|threads| threads.spawn(work).join().unwrap())
+    }
+
     #[test]
     fn a_thread_that_submits_often_takes_a_place_and_another_goes_by_the_descriptor() {
         let Some((mut made, _mapping)) = ring(8, 8) else { return };
@@ -140,7 +144,7 @@ mod tests {
         if !matches!(made.submission.shortcut, Shortcut::Taken { .. }) {
             return eprintln!("skipped, no table of rings here");
         }
-        std::thread::scope(|threads| threads.spawn(|| submit_many(&mut made)).join().unwrap());
+        in_a_thread(|| submit_many(&mut made));
         submit_many(&mut made);
     }
 
@@ -148,12 +152,10 @@ mod tests {
     fn two_rings_at_the_same_place_of_two_threads_are_not_confused() {
         let Some((mut one, _first)) = ring(8, 8) else { return };
         let Some((mut other, _second)) = ring(8, 8) else { return };
-        std::thread::scope(|threads| {
-            threads.spawn(|| submit_many(&mut one)).join().unwrap();
-            threads.spawn(|| {
-                submit_many(&mut other);
-                submit_many(&mut one);
-            });
+        in_a_thread(|| submit_many(&mut one));
+        in_a_thread(|| {
+            submit_many(&mut other);
+            submit_many(&mut one);
         });
         submit_many(&mut one);
         submit_many(&mut other);
@@ -192,13 +194,11 @@ mod tests {
             let wanted = Wanted { submissions: 8, completions: 8, queue, files: 1, keep };
             let Ok(mut made) = make(wanted) else { return };
             drop(lock);
-            std::thread::scope(|threads| {
-                let thread = threads.spawn(move || {
-                    submit_many(&mut made);
-                    elsewhere.then_some(made)
-                });
-                drop(thread.join().unwrap());
+            let left = in_a_thread(move || {
+                submit_many(&mut made);
+                elsewhere.then_some(made)
             });
+            drop(left);
             assert!(eventually(|| is_free(fd.as_fd(), 3).unwrap()));
         }
     }
