@@ -209,8 +209,26 @@ pub enum WorkError {
 /// What a worker goes by to decide whether it is to leave.
 struct Pace {
     options: WorkOptions,
-    busy: Cell<Instant>,
+    /// When it was first asked after its last IO; `None` while it has work. So a busy worker reads no clock.
+    idle_since: Cell<Option<Instant>>,
+    worked: Cell<bool>,
     left: Cell<Left>,
+}
+
+impl Pace {
+    fn idle(&self) -> Duration {
+        if self.worked.take() {
+            self.idle_since.set(None);
+            return Duration::ZERO;
+        }
+        match self.idle_since.get() {
+            Some(since) => since.elapsed(),
+            None => {
+                self.idle_since.set(Some(Instant::now()));
+                Duration::ZERO
+            }
+        }
+    }
 }
 
 impl Process<'_> {
@@ -232,22 +250,26 @@ impl Process<'_> {
         let (slot, context) = (self.slot, *self.issuer.context());
         let Some(staff) = pool.staff() else { return Err(UseError::from(Error::NoWorkers).into()) };
         let executor = RefCell::new(Executor::new(pool));
-        let pace = Pace { options, busy: Cell::new(Instant::now()), left: Cell::new(Left::Asked) };
+        let pace = Pace {
+            options,
+            idle_since: Cell::new(Some(Instant::now())),
+            worked: Cell::new(false),
+            left: Cell::new(Left::Asked),
+        };
         staff.begin(slot);
         let worked = context.work(
             &mut |id, request| {
                 if staff.doorbell.sleepers() == 0 && pool.has_waiting_work() {
                     staff.ask_for_more();
                 }
-                let raw = executor.borrow_mut().execute(id, request);
-                pace.busy.set(Instant::now());
-                raw
+                pace.worked.set(true);
+                executor.borrow_mut().execute(id, request)
             },
             &|| {
                 if leave.load(Ordering::Acquire) {
                     return true;
                 }
-                let idle = pace.busy.get().elapsed();
+                let idle = pace.idle();
                 if idle >= CLOSE_AFTER {
                     executor.borrow_mut().close_files();
                 }
