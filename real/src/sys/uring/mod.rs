@@ -3,7 +3,7 @@
 //!
 //! Nothing here knows the protocol: the caller gives memory and entries, and gets completions. Reading
 //! order: `memory` (what is shared, and how it is reached), `setup` (how a ring is made), `ring` (its
-//! descriptor), `submission`, `completion`, `error` (why there is none).
+//! descriptor), `shortcut` (a thread's faster way to it), `submission`, `completion`, `error` (why there is none).
 //!
 //! | part | who may use it | what it does |
 //! |---|---|---|
@@ -21,7 +21,7 @@
 //!    the completions are kept here, and the words in memory are copies for the kernel.
 //! 2. The kernel takes exactly the entries that were pushed, in order, each once.
 //! 3. A restricted ring executes NOP, READ, WRITE, READV, WRITEV and FSYNC, and registers nothing but
-//!    files.
+//!    files, and itself with a thread.
 //!
 //! How it fails: a ring that cannot be made is a [`UringError`], which [`why`] explains. Where only the
 //! sharing of the queue is refused, the ring is private and says so. Peers that change the memory can
@@ -35,6 +35,7 @@ mod error;
 mod memory;
 mod ring;
 mod setup;
+mod shortcut;
 mod submission;
 
 use std::os::fd::{AsFd as _, BorrowedFd};
