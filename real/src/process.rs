@@ -9,7 +9,7 @@ use crate::memory::{Frame, FrameToken, MemoryError};
 use crate::method::local::{Engine, Held, Local, RingSide};
 use crate::method::{Method, MethodRefusal};
 use crate::place::{Dropped, Place};
-use crate::platform::Production;
+use crate::platform::{Production, spinning};
 use crate::pool::{AttachError, Pool, Shipped};
 use crate::scope::Scope;
 use crate::target::File;
@@ -70,9 +70,6 @@ impl Waited {
     }
 }
 
-/// How often a spinning wait looks between two looks at the clock.
-const LOOKS_PER_CLOCK: u32 = 16;
-
 fn deadline(timeout: Duration) -> u64 {
     let ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
     Production::now_ns().saturating_add(ns)
@@ -96,7 +93,7 @@ pub struct Process<'pool> {
     pub(crate) attachment: u32,
     frame_hint: u32,
     refusal: Option<MethodRefusal>,
-    spin: Duration,
+    spin_ns: u64,
     ended: bool,
     not_sync: PhantomData<Cell<()>>,
 }
@@ -123,7 +120,7 @@ impl<'pool> Process<'pool> {
             attachment: place.next_attachment(),
             frame_hint: slot.get() * (pool.frame_count() / pool.config().processes()),
             refusal: None,
-            spin: Duration::ZERO,
+            spin_ns: 0,
             ended: false,
             not_sync: PhantomData,
         };
@@ -317,38 +314,12 @@ impl<'pool> Process<'pool> {
         self.wait_until(reference, Some(deadline(timeout)))
     }
 
-    /// Before a wait for an IO of another attachment sleeps, it looks again and again for this long: by default
-    /// not at all. It pays where that IO is nearly over, and its issuer runs on another processor: falling
-    /// asleep and being woken takes several microseconds, which both sides spend. A few times that is a good
-    /// limit.
+    /// Before a wait for an IO of another attachment sleeps, it looks for its wake-up again and again for this
+    /// long: by default not at all. It pays where that IO is nearly over, and its issuer runs on another
+    /// processor: falling asleep and being woken takes several microseconds, which both sides spend. A few
+    /// times that is a good limit.
     pub fn spin_before_sleep(&mut self, limit: Duration) {
-        self.spin = limit;
-    }
-
-    /// Whether the IO was over before the limit. What is staged is submitted first (L3).
-    #[cold]
-    fn spin_for(
-        &mut self,
-        reference: WaitRef,
-        deadline_ns: Option<u64>,
-    ) -> Result<Option<Waited>, UseError> {
-        self.issuer.submit_staged()?;
-        let own = self.issuer.context().shared.owner(reference.handle()) == Some(self.slot);
-        let end = deadline(self.spin).min(deadline_ns.unwrap_or(u64::MAX));
-        if own {
-            return Ok(None);
-        }
-        loop {
-            for _ in 0..LOOKS_PER_CLOCK {
-                if let Some(over) = self.issuer.context().glance(reference)? {
-                    return Ok(Waited::of(over));
-                }
-                Production::pause();
-            }
-            if Production::now_ns() >= end {
-                return Ok(None);
-            }
-        }
+        self.spin_ns = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
     }
 
     #[inline]
@@ -358,12 +329,11 @@ impl<'pool> Process<'pool> {
         deadline_ns: Option<u64>,
     ) -> Result<Option<Waited>, UseError> {
         self.check()?;
-        if self.spin > Duration::ZERO
-            && let Some(over) = self.spin_for(reference, deadline_ns)?
-        {
-            return Ok(Some(over));
+        if self.spin_ns == 0 {
+            return Ok(Waited::of(self.issuer.wait(reference, deadline_ns)?));
         }
-        Ok(Waited::of(self.issuer.wait(reference, deadline_ns)?))
+        let waited = spinning(self.spin_ns, || self.issuer.wait(reference, deadline_ns));
+        Ok(Waited::of(waited?))
     }
 
     /// Waits until any of several IOs of any processes is over: which of `references`, and how (futex_waitv(2)).

@@ -23,12 +23,9 @@ const READS: u32 = 16;
 /// What the other side takes for the end.
 const STOP: u32 = u32::MAX;
 
-/// Whether and how long a waiter spins before it sleeps; `None` if the library has no such thing.
-fn let_spin(_process: &mut Process<'_>, spin: Option<Duration>) -> Option<()> {
-    match spin {
-        None => Some(()),
-        Some(_) => None,
-    }
+/// Whether and how long a waiter spins before it sleeps.
+fn let_spin(process: &mut Process<'_>, spin: Option<Duration>) {
+    process.spin_before_sleep(spin.unwrap_or_default());
 }
 
 /// The raw side of a round trip: two words, two threads, a futex wake and a futex wait on each side.
@@ -124,7 +121,7 @@ fn attach(pool: &Pool, two: Two, cpu: usize) -> Process<'_> {
 
 fn answer_reads(world: &World, pool: &Pool, (two, spin): (Two, Option<Duration>), end: &Turn) {
     let mut process = attach(pool, two, two.second);
-    let _tried_before = let_spin(&mut process, spin);
+    let_spin(&mut process, spin);
     let file = process.file(world.cached(), world.path()).expect("an open file");
     let mut side = Side::new(&mut process, 1, &file);
     let mut scope = process.scope();
@@ -144,7 +141,7 @@ fn round_trips(
     let [ask, answer, end, ..] = turns() else { return None };
     std::thread::scope(|threads| {
         let mut process = attach(&pool, two, two.first);
-        let_spin(&mut process, spin)?;
+        let_spin(&mut process, spin);
         threads.spawn(|| {
             pin(two.second);
             answer_turns(ask, answer);
