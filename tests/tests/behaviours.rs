@@ -21,6 +21,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, Instant};
 
 handfast_tests::every_method! {
     behaviour_27_an_issuer_that_does_nothing_after_issuing_keeps_nobody_waiting
@@ -40,6 +41,8 @@ handfast_tests::every_method! {
     behaviour_93_a_waiter_of_a_staged_io_gets_on_when_its_issuer_submits_and_does_nothing_more
 }
 
+/// Four waits together end long before the slices of a second do that an attendant or a worker sleeps at most.
+const NO_SLICES: Duration = Duration::from_millis(700);
 /// The size of a block of these files.
 const BLOCK: usize = 512;
 /// Notices blocks that do not begin with their number plus one.
@@ -166,6 +169,7 @@ fn behaviour_27_an_issuer_that_does_nothing_after_issuing_keeps_nobody_waiting()
         let pool = pool().create().unwrap();
         let (mut idle, mut other) = (pool.attach().unwrap(), pool.attach().unwrap());
         let file = data.open(&mut idle);
+        let mut waited = Duration::ZERO;
         for first in 0..4 {
             let mut scope = idle.scope();
             let mut frame = scope.frame().unwrap();
@@ -173,7 +177,9 @@ fn behaviour_27_an_issuer_that_does_nothing_after_issuing_keeps_nobody_waiting()
             frame.set_len(BLOCK).unwrap();
             let handle = scope.acquire().unwrap();
             let pending = handle.read(&file, frame, (first * BLOCK) as u64).unwrap();
+            let began = Instant::now();
             assert_eq!(other.wait(pending.wait_ref()), Ok(Waited::Done));
+            waited += began.elapsed();
             let outcome = other.foreign_outcome(pending.wait_ref()).unwrap().unwrap();
             assert_eq!((outcome.status(), outcome.result()), (Status::Ok, 512));
             let mut byte = [0];
@@ -181,6 +187,7 @@ fn behaviour_27_an_issuer_that_does_nothing_after_issuing_keeps_nobody_waiting()
             assert_eq!(usize::from(byte[0]), first + 1, "its bytes are there, too");
             drop(scope.finish(pending).unwrap());
         }
+        assert!(waited < NO_SLICES, "{waited:?}");
     });
 }
 
@@ -251,8 +258,29 @@ fn closed_in_a_batch(wait: bool) {
         } else {
             drop(pending);
         }
+        drop(scope);
+        let byte = [b'a', b'b', b'c'][turn];
+        write_and_close(&mut me, &data, byte);
+        assert_eq!(data.bytes()[7 * BLOCK], byte, "it went to the file that was closed");
     }
     assert_eq!(read(&mut me, &data, (0, 1)).bytes().unwrap(), 512);
+}
+
+/// Starts a write of the last block in a batch and closes its file; nobody asks for its result.
+fn write_and_close(me: &mut Process<'_>, data: &Data, byte: u8) {
+    let file = data.open(me);
+    let mut frame = me.frame().expect("a frame is free");
+    frame.copy_from_slice(0, &[byte; BLOCK]).unwrap();
+    frame.set_len(BLOCK).unwrap();
+    let mut scope = me.scope();
+    let mut batch = scope.batch();
+    let pending = batch.acquire().unwrap().write(&file, frame, 7 * BLOCK as u64).unwrap();
+    let reference = pending.wait_ref();
+    drop((pending, file));
+    let _next: Vec<_> =
+        (0..8).map(|_| std::fs::File::options().write(true).open("/dev/null").unwrap()).collect();
+    drop(batch);
+    let _over = scope.wait(reference).unwrap();
 }
 
 /// Fails if a closed file's descriptor goes before its staged IO has used it (S16).
@@ -289,12 +317,21 @@ fn behaviour_32_other_io_works_after_files_were_closed() {
 /// Fails if what a shared callback answers does not become the result.
 fn behaviour_33_a_forced_full_result_is_as_good_as_a_true_one() {
     in_time(|| {
-        let (data, pool) = (blocks(), pool().create().unwrap());
+        let (data, pool) = (Data::new(&[1; BLOCK]), pool().create().unwrap());
         let mut me = pool.attach().unwrap();
+        let file = data.open(&mut me);
         let told = Injection::of(pool.user_words());
-        told.force(Some(1024));
-        let outcome = read(&mut me, &data, (3, 2));
-        assert_eq!((outcome.status(), outcome.bytes().unwrap()), (Status::Ok, 1024));
+        for (forced, bytes) in [(Some(1024), 1024), (None, 512)] {
+            told.force(forced);
+            let mut scope = me.scope();
+            let mut frame = scope.frame().unwrap();
+            frame.set_len(2 * BLOCK).unwrap();
+            let mut handle = scope.acquire().unwrap();
+            handle.register_callback(INJECT, 0).unwrap();
+            let pending = handle.read(&file, frame, 0).unwrap();
+            let outcome = scope.finish(pending).unwrap().outcome;
+            assert_eq!((outcome.status(), outcome.bytes().unwrap()), (Status::Ok, bytes));
+        }
     });
 }
 
@@ -334,12 +371,17 @@ fn behaviour_37_a_read_cut_short_still_notices_a_bad_block() {
         let (data, pool) = (Data::new(&bytes), pool().create().unwrap());
         let mut me = pool.attach().unwrap();
         let told = Injection::of(pool.user_words());
-        for (short, expected) in
-            [(1, "block 3 is bad"), (2, "block 3 is bad"), (3, "block 3 is bad")]
-        {
+        // Block 3 is in the second read if the first was cut short before it.
+        for (short, good) in [(1, 1), (2, 0), (3, 0)] {
             told.force(Some(short * 512));
-            let error = read_all(&mut me, &data, (2, 4), || told.force(None)).unwrap_err();
-            assert!(error.ends_with(expected), "{short}: {error}");
+            let mut seen = 0;
+            let count = || {
+                seen += 1;
+                told.force(None);
+            };
+            let error = read_all(&mut me, &data, (2, 4), count).unwrap_err();
+            assert!(error.ends_with("block 3 is bad"), "{short}: {error}");
+            assert_eq!(seen, good, "reads before it, of {short} blocks");
         }
     });
 }
@@ -415,7 +457,7 @@ fn behaviour_79_an_io_is_recognised_while_its_completion_is_held() {
             let rows = pool.snapshot();
             let row = rows.iter().find(|row| row.state > handfast::State::Submitted).unwrap();
             let reference = handfast::WaitRef::new(pool.tag(), row.handle, row.generation);
-            let slice = std::time::Duration::from_millis(15);
+            let slice = Duration::from_millis(15);
             assert_eq!(other.wait_timeout(reference, slice), Ok(None));
             assert_eq!(other.check_done(reference), Ok(false));
             assert_eq!(other.foreign_outcome(reference), Ok(None));
@@ -445,19 +487,24 @@ fn behaviour_93_a_waiter_of_a_staged_io_gets_on_when_its_issuer_submits_and_does
         let (data, pool) = (blocks(), pool().create().unwrap());
         let mut idle = pool.attach().unwrap();
         let file = data.open(&mut idle);
-        for first in 0..4 {
+        let mut took = [(); 21].map(|()| {
             let mut other = pool.attach().unwrap();
             let mut scope = idle.scope();
             let mut batch = scope.batch();
-            let pending = start(&mut batch, &file, (first, 2));
+            let pending = start(&mut batch, &file, (1, 2));
             let reference = pending.wait_ref();
-            std::thread::scope(|threads| {
+            let took = std::thread::scope(|threads| {
                 let waiter = threads.spawn(move || other.wait(reference));
                 assert!(eventually(|| { pool.snapshot()[reference.handle().index()].has_waiters }));
+                let began = Instant::now();
                 drop(batch);
                 assert_eq!(waiter.join().unwrap(), Ok(Waited::Done));
+                began.elapsed()
             });
             assert_eq!(finished(&mut scope, pending).0, 1024);
-        }
+            took
+        });
+        took.sort();
+        assert!(took[10] < Duration::from_millis(5), "slices have 10 ms: {took:?}");
     });
 }

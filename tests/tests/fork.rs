@@ -47,6 +47,7 @@ fn every_entry_point_of_a_process_refuses_a_forked_child() {
     let pending = start_read(&mut me.scope(), &file, (8, 0));
     let reference = pending.wait_ref();
     let token = me.frame().unwrap().hand_over().unwrap();
+    assert!(me.wait(reference).is_ok(), "nothing changes by itself any more");
     let before = format!("{:?}", pool.snapshot());
     let code = forked(|| {
         let forked = Err(UseError::Forked);

@@ -13,10 +13,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
+use std::time::{Duration, Instant};
 
 handfast_tests::every_method! {
     several_futures_are_over_one_after_the_other
     a_task_is_woken_when_its_staged_io_is_submitted_and_over
+    rc7_a_task_is_woken_by_the_completion_and_not_by_a_slice [worker io_uring]
     a_dropped_future_cancels_nothing_and_leaks_nothing
     a_future_is_polled_by_another_thread_than_its_issuers
     the_waker_of_the_last_poll_is_woken
@@ -109,7 +111,7 @@ fn a_task_is_woken_when_its_staged_io_is_submitted_and_over() {
             for _ in 0..3 {
                 assert!(poll(future.as_mut(), &woken).is_pending());
             }
-            handfast_tests::pause(std::time::Duration::from_millis(20));
+            handfast_tests::pause(Duration::from_millis(20));
             assert!(poll(future.as_mut(), &woken).is_pending());
             assert_eq!(woken.count(), 0, "nothing has happened");
             drop(batch);
@@ -117,6 +119,33 @@ fn a_task_is_woken_when_its_staged_io_is_submitted_and_over() {
             assert_eq!(poll(future.as_mut(), &woken), Poll::Ready(Ok(())));
         }
         assert_eq!(finished(&mut scope, pending).0, 5);
+    });
+}
+
+fn rc7_a_task_is_woken_by_the_completion_and_not_by_a_slice() {
+    in_time(|| {
+        let (data, pool) = (Data::new(b"hello"), small().create().unwrap());
+        let mut me = pool.attach().unwrap();
+        let file = data.open(&mut me);
+        let mut took = [(); 21].map(|()| {
+            let mut scope = me.scope();
+            let mut batch = scope.batch();
+            let pending = start_read(&mut batch, &file, (8, 0));
+            let took = {
+                let (woken, mut future) = (Unparks::here(), pin!(pending.ready()));
+                assert!(poll(future.as_mut(), &woken).is_pending());
+                // The attendant has looked, and sleeps for up to 10 ms.
+                handfast_tests::pause(Duration::from_millis(1));
+                let began = Instant::now();
+                drop(batch);
+                assert!(eventually(|| woken.count() > 0));
+                began.elapsed()
+            };
+            assert_eq!(finished(&mut scope, pending).0, 5);
+            took
+        });
+        took.sort();
+        assert!(took[10] < Duration::from_millis(5), "slices have 10 ms: {took:?}");
     });
 }
 

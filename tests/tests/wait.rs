@@ -11,7 +11,7 @@ use handfast::{
     Generation, HandleId, Pool, PoolTag, Process, ProtocolError, Registry, State, UseError,
     WaitRef, Waited,
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 handfast_tests::every_method! {
     s10_over_is_reported_as_done_then_recycled_and_never_taken_back
@@ -28,6 +28,7 @@ handfast_tests::every_method! {
     r6_an_io_that_was_never_handed_out_is_not_done
     a_process_waits_for_others_while_its_own_handle_is_handed_out
     waiting_for_any_of_several_ends_with_the_first_that_is_over
+    rc7_whichever_is_over_wakes_who_waits_for_several_and_not_a_slice
     waiting_for_any_submits_an_own_staged_io
     waiting_for_any_of_several_has_its_limits
     l4_one_post_wakes_who_waits_for_128
@@ -327,6 +328,35 @@ fn waiting_for_any_of_several_ends_with_the_first_that_is_over() {
         }
         assert_eq!(me.wait_any(&references), Ok((0, Waited::Recycled)));
     }
+}
+
+fn rc7_whichever_is_over_wakes_who_waits_for_several_and_not_a_slice() {
+    let data = Data::new(b"hello");
+    let pool = small().processes(3).create().unwrap();
+    let (mut one, mut two) = (pool.attach().unwrap(), pool.attach().unwrap());
+    let mut other = pool.attach().unwrap();
+    let files = [data.open(&mut one), data.open(&mut two)];
+    let mut took = [(); 21].map(|()| {
+        let (mut of_one, mut of_two) = (one.scope(), two.scope());
+        let (mut first, mut second) = (of_one.batch(), of_two.batch());
+        let kept = start_read(&mut first, &files[0], (8, 0));
+        let pending = start_read(&mut second, &files[1], (8, 0));
+        let references = [kept.wait_ref(), pending.wait_ref()];
+        std::thread::scope(|threads| {
+            let other = &mut other;
+            let sleeper = threads.spawn(move || {
+                assert_eq!(other.wait_any(&references), Ok((1, Waited::Done)));
+                Instant::now()
+            });
+            assert!(eventually(|| is_waited_for(&pool, references[1])));
+            handfast_tests::pause(Duration::from_millis(1));
+            let began = Instant::now();
+            drop(second);
+            sleeper.join().unwrap() - began
+        })
+    });
+    took.sort();
+    assert!(took[10] < Duration::from_millis(5), "slices have 10 ms: {took:?}");
 }
 
 fn waiting_for_any_submits_an_own_staged_io() {

@@ -440,6 +440,9 @@ fn idle_workers_leave_down_to_the_least() {
             let all = threads(scope, &pool, (3, options), &leave);
             assert!(eventually(|| pool.workers() == 1));
             assert!(eventually(|| all.iter().filter(|thread| thread.is_finished()).count() == 2));
+            // An idle worker looks every second whether it is to leave.
+            handfast_tests::pause(Duration::from_millis(1300));
+            assert_eq!(pool.workers(), 1, "the least stay, however idle");
             leave.store(true, Ordering::Release);
             pool.rouse_workers();
             let why: Vec<_> = all.into_iter().map(|thread| thread.join().unwrap()).collect();
