@@ -81,8 +81,8 @@ sites! {
     /// Before the first payload store of a new generation, after HandOut: a viewer that sees such a
     /// store also sees the new word at its second look (S9).
     FieldsFence: Fence Release, partner "ViewFence";
-    /// HANDED_OUT → IDLE. Publishes what the issuer did before it gave the IO up.
-    ReleaseHandle: Update Release, partner "WaitLook, CheckLook (recycled)";
+    /// HANDED_OUT → IDLE. Publishes what the issuer did before it gave the IO up. Acquires the same as Publish.
+    ReleaseHandle: Update AcqRel, partner "WaitLook, CheckLook (recycled); AddWaiter";
     /// HANDED_OUT → DEFINED, or at once to STAGED where no stage callback wants to see the state in
     /// between. Publishes the request to viewers, executors and recoverers.
     Define: Update Release, partner "ViewLook, Claim, CompleteIo, RecoverLook";
@@ -117,8 +117,8 @@ sites! {
     /// (S5). Publishes the packed result and all that the shared callbacks did (S7). Acquires whether the
     /// waiter that it sees wants the slot's bell posted.
     Publish: Update AcqRel, partner "WaitLook, CheckLook, ScanLook; AddWaiter";
-    /// SUBMITTED → COMPLETED_SHARED in one step, in place. Publishes the same as Publish.
-    FinishInPlace: Update Release, partner "WaitLook, CheckLook, ScanLook";
+    /// SUBMITTED → COMPLETED_SHARED in one step, in place. Publishes and acquires the same as Publish.
+    FinishInPlace: Update AcqRel, partner "WaitLook, CheckLook, ScanLook; AddWaiter";
     /// COMPLETED_SHARED → COMPLETED_LOCAL. A plain store would end Publish's release sequence;
     /// Release passes on what the issuer acquired at its look.
     Localise: Store Release, partner "WaitLook, CheckLook";
@@ -131,13 +131,13 @@ sites! {
     Bury: Update Relaxed, partner "none";
     /// A waiter announces itself: Publish sees the bit on the same word or the waiter's exchange fails; the
     /// data is acquired by the look after the sleep. Publishes NoticeSet, where it is a task's.
-    AddWaiter: Update Release, partner "Publish";
+    AddWaiter: Update Release, partner "Publish, FinishInPlace, ReleaseHandle";
     /// Tasks wait for the slot's IOs. Relaxed: published by the AddWaiter after it.
     NoticeSet: Store Relaxed, partner "none";
     /// A newcomer's slot, for which no task waits. Relaxed: an old value costs a post.
     NoticeReset: Store Relaxed, partner "none";
-    /// A completer that saw WAITERS looks whether to post the slot's bell. Relaxed: Publish has acquired what
-    /// AddWaiter published.
+    /// A completer that saw WAITERS looks whether to post the slot's bell. Relaxed: Publish, or what stands
+    /// for it, has acquired what AddWaiter published.
     NoticeLook: Load Relaxed, partner "none";
     /// A waiter looks. Acquires the effects of the IO when it is over or recycled (S7).
     WaitLook: Load Acquire, partner "Publish, FinishInPlace, Localise, Reclaim, Retire, HandOut";
@@ -187,6 +187,8 @@ sites! {
     LeadYield: Update Relaxed, partner "none";
     /// The reaper stays, because more is wanted. Its look after it sees who waits.
     LeadClear: Update Acquire, partner "LeadWant";
+    /// An issuer that has drained looks whether the reaper leads. Relaxed: ordered by the reap lock.
+    LeadGlance: Load Relaxed, partner "none";
     /// A leader looks at its IO before it sleeps in the ring. Relaxed: ordered by the reap lock of the
     /// drain before it.
     LeadLook: Load Relaxed, partner "none";

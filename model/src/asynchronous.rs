@@ -8,18 +8,22 @@
 //! Fails by assertions: S1 (an IO is executed again although nobody died), S4 (a worker sees another
 //! request), S15. Checked by: the scenarios that use it, whose mutants show that these can fail.
 
+#![expect(clippy::disallowed_types, reason = "whoever dismisses a reaper orders memory")]
+
 use crate::mailbox::IoId;
 use crate::ring::SimRing;
-use crate::runtime::{Lock, Runtime};
+use crate::runtime::{Lock, Runtime, SharedWord as _};
 use crate::world::{self, Effects, Model, World, io, slot};
 use handfast_core::decide::lead::room;
 use handfast_core::ids::{Generation, HandleId, ProcessSlot};
 use handfast_core::outcome::{Outcome, RawResult};
+use handfast_core::protocol::tasks::Tasks;
 use handfast_core::protocol::{Callbacks, HandedOut, Issuer, Shared, Submit};
-use handfast_core::request::Request;
+use handfast_core::request::{Flags, Request};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// An issuer whose IOs others complete.
 pub type AsyncIssuer<'w, R, C = Effects<R>> = Issuer<'w, Model<R, C>, Asynchronous<'w, R, C>>;
@@ -57,8 +61,8 @@ impl<R: Runtime, C: Callbacks<R>> Asynchronous<'_, R, C> {
 }
 
 impl<R: Runtime, C: Callbacks<R> + Send + 'static> Submit for Asynchronous<'_, R, C> {
-    fn in_place(&self, _request: &Request) -> bool {
-        false
+    fn in_place(&self, request: &Request) -> bool {
+        request.flags.contains(Flags::SYNCHRONOUS)
     }
 
     fn accept(&mut self, wanted: usize) -> usize {
@@ -80,7 +84,8 @@ impl<R: Runtime, C: Callbacks<R> + Send + 'static> Submit for Asynchronous<'_, R
     }
 
     fn execute(&mut self, id: HandleId, asked: &Request) -> RawResult {
-        R::saw("executed for lack of room");
+        let asked_for = self.in_place(asked);
+        R::saw(if asked_for { "executed in place" } else { "executed for lack of room" });
         self.world.kernel.execute(io(id.0, asked.offset))
     }
 
@@ -217,18 +222,19 @@ impl<R: Runtime> World<R> {
         }
     }
 
-    /// The body of the reaper of a ring: until it is to leave.
+    /// The body of a process's reaper: until it is to leave.
     ///
     /// # Panics
-    /// If the slot has no ring.
+    /// If there is no such slot.
     pub fn be_reaper(&self, me: ProcessSlot) {
-        let leaving = || self.kernel.is_to_leave(me);
-        self.context(me).reap(&leaving).expect("the slot has a ring");
+        let leaving = || self.kernel.dismissed[me.index()].load(Ordering::Acquire) != 0;
+        let tasks = self.kernel.tasks().map_or(&() as &dyn Tasks, |tasks| tasks);
+        self.context(me).reap(tasks, &leaving).expect("there is such a slot");
     }
 
     /// Tells a reaper to leave, and wakes it. Called by a thread of its process.
     pub fn dismiss_reaper(&self, me: ProcessSlot) {
-        self.kernel.ask_to_leave(me);
+        self.kernel.dismissed[me.index()].store(1, Ordering::Release);
         self.context(me).rouse_reaper();
     }
 

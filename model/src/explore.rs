@@ -55,6 +55,7 @@ pub(crate) fn loom(entry: &Entry, preemptions: Bound) {
         reached(name, entry.reached, &seen);
         reached(name, entry.reached_by_weakness, &seen);
     }
+    never(name, entry.never, &seen);
     report::over();
     match mutant::what_is_planted() {
         None if !planned => println!("no fault found; a bound that is not planned has no pin"),
@@ -126,6 +127,12 @@ fn reached(name: &str, all: &[&str], seen: &BTreeMap<&'static str, u64>) {
     }
 }
 
+fn never(name: &str, none_of: &[&str], seen: &BTreeMap<&'static str, u64>) {
+    for what in none_of {
+        assert!(!seen.contains_key(what), "scenario {name} must not reach: {what}");
+    }
+}
+
 /// More steps than any execution of a scenario takes: more of them is a loop that never ends.
 const MAX_STEPS: usize = 200_000;
 
@@ -148,6 +155,7 @@ pub(crate) fn shuttle(entry: &Entry, schedules: u32, seed: u64) {
         resume_unwind(reason);
     }
     let seen = witness::take_seen();
+    never(name, entry.never, &seen);
     if mutant::what_is_planted().is_some() {
         return println!("survived by {name}");
     }

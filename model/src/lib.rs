@@ -12,6 +12,7 @@
 //! | [`effects`] | the application of the scenarios: callbacks that check what they see |
 //! | [`manner`], [`device`], [`worker`] | how that method behaves, and who executes |
 //! | [`ring`], [`asynchronous`] | the same for rings and workers |
+//! | [`tasks`] | its list of tasks that wait |
 //! | [`scenario`] | entry points of `handfast_core::protocol` only |
 //! | [`check`] | for users: their own callbacks under these tools |
 //! | [`explore`], [`search`] | run a scenario through its executions, its states |
@@ -51,6 +52,7 @@ pub mod runtime;
 pub mod scenario;
 pub mod search;
 pub mod sweep;
+pub mod tasks;
 pub mod trace;
 pub mod walk;
 pub mod witness;

@@ -80,24 +80,11 @@ impl<R: Runtime> SimRing<R> {
 }
 
 impl<R: Runtime> Ring for SimRing<R> {
-    fn lock(&self) {
+    /// Whoever is unwound in it has died, or is stopped where a search wants it; its lock goes with it.
+    fn reap(&self, reaping: &mut dyn FnMut(&mut dyn lead::Queue)) {
         self.lock.pop();
-    }
-
-    fn unlock(&self) {
-        // Whoever is unwound has died, or is stopped where a search wants it; its lock goes with it.
-        if !std::thread::panicking() {
-            self.lock.push(1);
-        }
-    }
-
-    fn head(&self) -> Option<Entry> {
-        self.completed.first().map(unpacked)
-    }
-
-    fn advance(&self) {
-        let given_back = self.completed.try_pop();
-        assert!(given_back.is_some(), "S8: an entry was given back twice");
+        reaping(&mut Completions { ring: self, left: false });
+        self.lock.push(1);
     }
 
     fn sleep(&self, slice_ns: u64) -> Slept {
@@ -108,27 +95,37 @@ impl<R: Runtime> Ring for SimRing<R> {
     fn rouse(&self) {
         self.completed.push(ROUSED);
     }
+}
 
-    fn dropped(&self, entry: Entry) {
-        panic!("S1: {:?} was completed twice: {entry:?}", self.of);
+/// The completion queue, while its lock is held.
+struct Completions<'r, R: Runtime> {
+    ring: &'r SimRing<R>,
+    /// Its process is dead, perhaps while it was at an entry.
+    left: bool,
+}
+
+impl<R: Runtime> lead::Queue for Completions<'_, R> {
+    fn head(&mut self) -> Option<Entry> {
+        self.ring.completed.first().map(unpacked)
+    }
+
+    fn advance(&mut self) {
+        let given_back = self.ring.completed.try_pop();
+        assert!(given_back.is_some(), "S8: an entry was given back twice");
+    }
+
+    fn dropped(&mut self, entry: Entry) {
+        assert!(self.left, "S1: {:?} was completed twice: {entry:?}", self.ring.of);
+        R::saw("dropped what a dead one had completed");
     }
 }
 
-/// The ring of a dead process: its slot lock stands for the reap lock, which has died with it, perhaps
-/// while the dead one was at an entry.
+/// The ring of a dead process: its slot lock stands for the reap lock, which has died with it.
 struct Left<'r, R: Runtime>(&'r SimRing<R>);
 
 impl<R: Runtime> Ring for Left<'_, R> {
-    fn lock(&self) {}
-
-    fn unlock(&self) {}
-
-    fn head(&self) -> Option<Entry> {
-        self.0.head()
-    }
-
-    fn advance(&self) {
-        self.0.advance();
+    fn reap(&self, reaping: &mut dyn FnMut(&mut dyn lead::Queue)) {
+        reaping(&mut Completions { ring: self.0, left: true });
     }
 
     fn sleep(&self, slice_ns: u64) -> Slept {
@@ -137,10 +134,6 @@ impl<R: Runtime> Ring for Left<'_, R> {
 
     fn rouse(&self) {
         self.0.rouse();
-    }
-
-    fn dropped(&self, _entry: Entry) {
-        R::saw("dropped what a dead one had completed");
     }
 }
 
@@ -220,12 +213,21 @@ impl<R: Runtime, C: Callbacks<R> + Send + 'static> World<R, C> {
     /// # Panics
     /// As [`Self::be_kernel`].
     pub fn complete_in_order(&self, of: ProcessSlot, count: usize) {
-        let ring = self.kernel.ring(of).expect("the world was made with this ring");
         for turn in 0..count {
             R::settled(0, &("kernel", turn));
-            if let Some(io) = io_of(ring.submitted.pop()) {
-                self.end(of, io);
-            }
+            self.complete_next(of);
+        }
+    }
+
+    /// The kernel takes one submission and completes it. For an actor that does other things, too: nothing
+    /// that it has seen is forgotten here.
+    ///
+    /// # Panics
+    /// As [`Self::be_kernel`].
+    pub fn complete_next(&self, of: ProcessSlot) {
+        let ring = self.kernel.ring(of).expect("the world was made with this ring");
+        if let Some(io) = io_of(ring.submitted.pop()) {
+            self.end(of, io);
         }
     }
 

@@ -116,6 +116,11 @@ pub const ALL: &[Rule] = &[
     rule("w-stand-in", "after a slice an IO that no worker can take is executed by its waiter"),
     // The lead of a ring, and the bell.
     rule("l-drain-look", "a new leader drains and looks again before it sleeps"),
+    rule(
+        "l-take",
+        "an issuer that nobody needs to wake takes the lead, if it is free, and sleeps in the ring",
+    ),
+    rule("l-refused", "who is refused the lead announces itself as a waiter before it wants more"),
     rule("l-want", "who finds the lead taken sets WANT by a read-modify-write, also if it is set"),
     rule("l-leave", "an issuer that leaves posts the bell if more is wanted"),
     rule("l-clear", "a reaper that finds more wanted clears that and looks again"),
@@ -127,6 +132,27 @@ pub const ALL: &[Rule] = &[
     rule("l-lock", "the reap lock is held from the copy of an entry until it is given back"),
     rule("l-room", "one completion entry more than there are IOs in flight"),
     rule("w-poll", "check_done takes out what is there, or asks the owner's reaper to"),
+    // Waiting for any of several.
+    rule(
+        "a-all",
+        "who waits for any of several is announced to all, and sleeps on all counts at once",
+    ),
+    rule("a-ticket", "each ticket is taken before the look at its word"),
+    rule("a-probe", "after a slice it looks for the deaths that concern any of them"),
+    rule("a-own", "who waits for others, too, leaves its own ring to its reaper, and asks for it"),
+    // Tasks.
+    rule(
+        "k-list",
+        "a task is listed before it asks the reaper, which it does after its announcement",
+    ),
+    rule("k-mark", "the slot is marked before WAITERS is set, also where it is set already"),
+    rule("k-bell", "who ends an IO over WAITERS posts the marked owner's bell, afterwards"),
+    rule("k-ring", "what the issuer ends while its reaper sleeps in the ring rouses the ring"),
+    rule(
+        "k-visit",
+        "the reaper visits the tasks after its ticket, after a drain, and before it leaves",
+    ),
+    rule("k-probe", "while tasks wait the reaper sleeps in slices, and probes after each"),
     // Slots and leases.
     rule("s-attach", "a slot that is not FREE is recovered before it is used"),
     rule(

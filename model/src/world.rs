@@ -25,6 +25,7 @@ use crate::manner::{self, Results};
 pub use crate::manner::{How, Manner};
 use crate::ring::{SimRing, drain_dead};
 use crate::runtime::{Actor, Lock, Queue, Runtime, SharedWord as _};
+use crate::tasks::SimTasks;
 use crate::trace::Place;
 use crate::witness;
 use handfast_core::ids::{Generation, HandleId, PoolTag, ProcessSlot, WaitRef};
@@ -114,8 +115,12 @@ pub struct Kernel<R: Runtime> {
     rings: Vec<LedRing<R, SimRing<R>>>,
     /// The slots of the workers.
     worker_slots: &'static [u32],
-    /// Which slots' workers and reapers are to leave, each by itself.
+    /// Those of the process in the first slot, if it has any.
+    tasks: Option<SimTasks<R>>,
+    /// Which slots' workers are to leave, each by itself.
     leave: Vec<R::Field>,
+    /// Not zero where the reaper is: that orders memory, as [`Context::reap`] asks for.
+    pub(crate) dismissed: Vec<R::Word>,
 }
 
 impl<R: Runtime> Kernel<R> {
@@ -125,11 +130,14 @@ impl<R: Runtime> Kernel<R> {
         witness::lay_out(&locks, Place::Lock);
         witness::lay_out(&leave, Place::Leave);
         let bytes = (0..size.all_handles()).map(|_| R::Field::new(0)).collect();
+        let reapers = if size.ring > 0 || size.tasks { size.owners } else { 0 };
         let ringed = if size.ring > 0 { size.owners } else { 0 };
         let ring = |number| LedRing::new(SimRing::new(slot(number), size.ring));
         Self {
             rings: (0..ringed).map(ring).collect(),
             worker_slots: size.worker_slots,
+            dismissed: (0..reapers).map(|_| R::Word::new(0)).collect(),
+            tasks: size.tasks.then(|| SimTasks::new(size)),
             leave,
             locks,
             bytes,
@@ -215,13 +223,19 @@ impl<R: Runtime> Kernel<R> {
         self.rings.get(of.index()).map(LedRing::get)
     }
 
+    /// The tasks of the process in the first slot, if it has any.
+    #[must_use]
+    pub const fn tasks(&self) -> Option<&SimTasks<R>> {
+        self.tasks.as_ref()
+    }
+
     /// Which IO has written into this handle's buffer last.
     #[must_use]
     pub fn written(&self, id: HandleId) -> u64 {
         R::glimpse(&self.bytes[id.index()])
     }
 
-    /// Whether the worker or reaper of this slot is to leave.
+    /// Whether the worker of this slot is to leave.
     pub fn is_to_leave(&self, me: ProcessSlot) -> bool {
         self.leave[me.index()].peek() != 0
     }

@@ -112,6 +112,28 @@ fn l4_a_post_wakes_whoever_sleeps_and_an_old_ticket_does_not_sleep() {
 }
 
 #[test]
+fn l4_a_post_of_either_count_ends_a_sleep_on_both() {
+    walk(5000, SEED, || {
+        let shared = Arc::new(([Count::new(), Count::new()], Payload::new(0)));
+        let theirs = shared.clone();
+        let poster = spawn(OTHER, move || {
+            theirs.0[0].post();
+            theirs.1.set(1);
+            theirs.0[1].post();
+        });
+        loop {
+            let tickets = shared.0.each_ref().map(|count| (count, count.ticket()));
+            if shared.1.peek() == 1 {
+                break;
+            }
+            let slept = Count::sleep_any(&tickets, SLICE_NS);
+            assert_eq!(slept, Slept::LookAgain, "nobody has died");
+        }
+        Shuttle::join(poster);
+    });
+}
+
+#[test]
 fn a_sleep_with_a_deadline_ends_and_the_clock_has_gone_on() {
     walk(500, SEED, || {
         let (count, before) = (Count::new(), Shuttle::now_ns());

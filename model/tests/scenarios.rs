@@ -96,6 +96,17 @@ scenarios! {
     ring_both_wait
     lead_word
     lead_give_up
+    lead_unannounced
+    waits_for_two
+    waits_for_two_at_once
+    waits_for_own_and_foreign
+    task_busy
+    task_elsewhere
+    task_beside_a_waiter
+    task_at_the_end
+    task_in_place
+    task_issuer_polls
+    task_beside_the_ring
 }
 
 #[test]
@@ -127,6 +138,43 @@ fn event_count_wakes_only_by_a_post() {
         }
         assert!(poster.join().is_ok());
     });
+}
+
+/// The same on two counts: a post of either ends the sleep, also one that comes while the thread falls asleep
+/// on the other; and nothing is kept that would end a later sleep on one of them.
+#[test]
+fn a_sleep_on_two_counts_ends_by_a_post_of_either_and_leaves_nothing() {
+    static WOKEN: AtomicU64 = AtomicU64::new(0);
+    explore::every_execution(|| {
+        let shared = Arc::new(([Count::new(), Count::new()], [Payload::new(0), Payload::new(0)]));
+        let poster = loom::thread::spawn({
+            let shared = shared.clone();
+            move || {
+                let (counts, said) = &*shared;
+                // The second one first, so that the sleeper is in the first one's list by then.
+                said[1].set(1);
+                counts[1].post();
+                said[0].set(1);
+                counts[0].post();
+            }
+        });
+        let (counts, said) = &*shared;
+        let tickets = [0, 1].map(|which: usize| (&counts[which], counts[which].ticket()));
+        if said[1].peek() == 0 {
+            let _look_again = Count::sleep_any(&tickets, 1);
+            WOKEN.fetch_add(1, Outside::Relaxed);
+        }
+        while said[0].peek() == 0 {
+            let ticket = counts[0].ticket();
+            if said[0].peek() == 0 {
+                let _look_again = counts[0].sleep(ticket, 1);
+                let _sees_what_was_posted_for = counts[0].ticket();
+                assert_eq!(said[0].peek(), 1, "ended by what an earlier sleep had left");
+            }
+        }
+        assert!(poster.join().is_ok());
+    });
+    assert!(WOKEN.load(Outside::Relaxed) > 0, "it never slept");
 }
 
 /// The model's words themselves: a thread that reads a word before it writes it does not hide its write

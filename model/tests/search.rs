@@ -65,6 +65,9 @@ searches! {
     lead_want_again
     lead_tight
     lead_free
+    waits_for_own_and_foreign
+    task_issuer_polls
+    task_worker_dies
     worker_dies
     worker_last_dies
     worker_issuer_dies

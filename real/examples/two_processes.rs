@@ -13,7 +13,7 @@
 //! ```
 
 use handfast::{
-    Finished, Frame, FrameId, FrameToken, Pending, Pool, Registry, Scope, WaitRef, Waited,
+    Finished, Frame, FrameId, FrameToken, Method, Pending, Pool, Registry, Scope, WaitRef, Waited,
 };
 use std::error::Error;
 use std::fs::OpenOptions;
@@ -26,9 +26,10 @@ use std::time::{Duration, Instant};
 const HELP: &str = "\
 Shows two processes that share one pool of IO handles: one starts an IO, the other waits for it.
 
-Usage: cargo run -p handfast --example two_processes
+Usage: cargo run -p handfast --example two_processes -- [--method auto|sync|worker|io_uring]
 
-It takes no arguments and uses a temporary file of its own. Exit code 0: everything was as told.";
+It uses a temporary file of its own. No worker is started: without one, IO of the method worker is
+executed in place. Exit code 0: everything was as told.";
 
 /// One frame, and so one read, in bytes.
 const BLOCK: u32 = 8192;
@@ -39,14 +40,15 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match arguments[..] {
-        [] => launch(),
+        [] => launch("auto"),
+        ["--method", method] => launch(method),
         ["A", pool, file] => issuer(Path::new(pool), Path::new(file)),
         ["B", pool] => waiter(Path::new(pool)),
         ["--help" | "-h"] => {
             println!("{HELP}");
             Ok(())
         }
-        _ => Err(format!("two_processes takes no arguments\n\n{HELP}").into()),
+        _ => Err(format!("two_processes takes no such arguments\n\n{HELP}").into()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -63,11 +65,14 @@ fn content() -> Vec<u8> {
 }
 
 /// The launcher: makes the pool and starts A and B. It never attaches.
-fn launch() -> Outcome {
+fn launch(method: &str) -> Outcome {
+    let all = [Method::Auto, Method::Sync, Method::Worker, Method::IoUring];
+    let method = all.into_iter().find(|known| known.name() == method);
     let mut file = tempfile::NamedTempFile::new()?;
     file.write_all(&content())?;
     // One handle per process, so that A's second IO has to use the same one again.
     let pool = Pool::builder()
+        .method(method.ok_or("--method needs one of auto, sync, worker, io_uring")?)
         .processes(2)
         .handles_per_process(1)
         .frames(2)
@@ -76,7 +81,8 @@ fn launch() -> Outcome {
         .create()?;
     // The segment is a memfd without a name; a process of the same user can open it through /proc.
     let segment = format!("/proc/{}/fd/{}", std::process::id(), pool.as_fd().as_raw_fd());
-    say("pool", &format!("{} bytes, opened by A and B as {segment}", pool.segment_len()));
+    let (bytes, method) = (pool.segment_len(), pool.method());
+    say("pool", &format!("{bytes} bytes, method {method}, opened by A and B as {segment}"));
     let (from_b, to_a) = std::io::pipe()?;
     let (from_a, to_b) = std::io::pipe()?;
     let file = file.path().to_str().ok_or("the temporary directory's name is not UTF-8")?;

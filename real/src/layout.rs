@@ -260,10 +260,10 @@ impl Cursor {
     }
 }
 
-/// How many entries the completion queue of a process with this many handles has: more than its handles,
-/// so that one entry always stays free.
+/// How many entries the completion queue of a process with this many handles has: one more for an IO that
+/// is over, and submitted again, before its entry is given back, and one for what rouses a sleeper.
 pub(crate) const fn queue_entries(handles: u32) -> u32 {
-    match handles.saturating_add(1).checked_next_power_of_two() {
+    match handles.saturating_add(2).checked_next_power_of_two() {
         Some(entries) => entries,
         None => u32::MAX,
     }

@@ -37,11 +37,43 @@
 //! [`Pool::from_fd`] or [`Pool::open`], at any address. [`Pool::attach`] takes a slot. A program with
 //! threads attaches once for each thread that issues IO ([`Process`] is `Send`, not `Sync`).
 //!
+//! # Who executes the IO
+//! The pool's [`Method`], by default the best that the machine offers ([`MethodChoice::here`] says which, and why
+//! it is not a better one):
+//! - [`Method::IoUring`]: the kernel, in a ring that each attachment makes for itself. A thread of the attachment
+//!   completes what others wait for while the issuer is busy; it sleeps while nobody asks.
+//! - [`Method::Worker`]: workers, which `handfast worker` runs, or the application in threads or processes of its
+//!   own ([`Process::work`], [`Pool::foreman`]). They open files by their path and reach frames and
+//!   common regions. What they cannot reach, and everything while there are none, its issuer executes.
+//! - [`Method::Sync`]: the issuer, during the call that starts the IO.
+//!
+//! A process that cannot make a ring in a pool that chose rings by itself goes without ([`Process::method_refusal`]).
+//!
+//! ```
+//! # fn main() -> Result<(), handfast::Error> {
+//! use handfast::{Method, Pool, WorkOptions};
+//! use std::sync::atomic::{AtomicBool, Ordering};
+//! let pool = Pool::builder().processes(2).method(Method::Worker).create()?;
+//! let leave = AtomicBool::new(false);
+//! std::thread::scope(|threads| {
+//!     let worker = threads.spawn(|| {
+//!         let mut me = pool.attach().expect("a slot is free");
+//!         me.work(WorkOptions::default(), &leave).expect("it is a pool for workers")
+//!     });
+//!     // Other threads and processes attach, start IO and wait for it; then:
+//!     leave.store(true, Ordering::Release);
+//!     pool.rouse_workers();
+//!     let _left = worker.join();
+//! });
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # What another process learns
 //! A waiter learns that the IO is over, and everything that its shared callbacks did is visible to it.
 //! Whether it went well: a shared completion callback marks that in the application's own words
 //! ([`Pool::user_words`], a [`Region`]), as the example `shared_cache` does, or the issuer says so by its own
-//! means. [`Process::foreign_outcome`] has the result until the issuer takes it, which with method `sync` is
+//! means. [`Process::foreign_outcome`] has the result until the issuer takes it, which may be
 //! soon. The bytes: [`Pool::copy_from_frame`], or the frame itself by a token ([`Frame::hand_over`],
 //! [`Process::adopt`]) — adopted before its giver detaches.
 //!

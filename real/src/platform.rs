@@ -98,6 +98,41 @@ impl Field for Payload {
     }
 }
 
+impl Count {
+    /// Whether it was posted within this time.
+    #[inline]
+    fn spin_for(&self, ticket: u32, limit_ns: u64) -> bool {
+        limit_ns > 0 && self.spin_until(ticket, Production::now_ns().saturating_add(limit_ns))
+    }
+
+    #[cold]
+    fn spin_until(&self, ticket: u32, end_ns: u64) -> bool {
+        loop {
+            for _ in 0..LOOKS_PER_CLOCK {
+                if self.ticket() != ticket {
+                    return true;
+                }
+                Production::pause();
+            }
+            if Production::now_ns() >= end_ns {
+                return false;
+            }
+        }
+    }
+}
+
+/// How often a spinning sleeper looks between two looks at the clock.
+const LOOKS_PER_CLOCK: u32 = 16;
+
+/// Calls `wait` in such a way that a sleep on an event count looks for its post this long before it calls the
+/// kernel.
+pub(crate) fn spinning<R>(limit_ns: u64, wait: impl FnOnce() -> R) -> R {
+    let before = SPIN_NS.replace(limit_ns);
+    let waited = wait();
+    SPIN_NS.set(before);
+    waited
+}
+
 impl EventCount for Count {
     fn new() -> Self {
         Self(AtomicU32::new(0))
@@ -108,6 +143,9 @@ impl EventCount for Count {
     }
 
     fn sleep(&self, ticket: u32, slice_ns: u64) -> Slept {
+        if self.spin_for(ticket, SPIN_NS.get().min(slice_ns)) {
+            return Slept::LookAgain;
+        }
         match futex::wait(&self.0, ticket, Some(Duration::from_nanos(slice_ns))) {
             futex::Slept::TimedOut => Slept::SliceOver,
             futex::Slept::Woken | futex::Slept::Changed | futex::Slept::Interrupted => {
@@ -141,6 +179,7 @@ impl EventCount for Count {
 
 thread_local! {
     static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
+    static SPIN_NS: Cell<u64> = const { Cell::new(0) };
 }
 
 impl Platform for Production {

@@ -26,6 +26,7 @@ use crate::sys::mapping::{ForkGuard, Mapping};
 use crate::sys::memfd::{self, Backing};
 use handfast_core::ids::{PoolTag, ProcessSlot};
 use handfast_core::platform::{Atomic64 as _, Platform as _};
+use handfast_core::protocol::hint::words_for;
 use handfast_core::protocol::{Context, Embed, Shared as _};
 use handfast_core::site::Site;
 use std::io;
@@ -251,7 +252,7 @@ fn chosen(wished: Method, slots: u32) -> Result<(Chosen, MethodChoice), MethodRe
             ring @ MethodChoice { method: Method::IoUring, .. } => ring,
             MethodChoice { mut refusals, .. } => return Err(refusals.swap_remove(0)),
         },
-        Method::Sync | Method::Worker => MethodChoice { method: wished, refusals: Vec::new() },
+        Method::Sync | Method::Worker => MethodChoice::told(wished),
     };
     Ok((Chosen { method: choice.method, by_itself: wished == Method::Auto }, choice))
 }
@@ -311,8 +312,7 @@ impl Pool {
             usize::try_from(seen.len).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
         let mapping = Mapping::new(fd.as_fd(), len)?;
         let segment = Segment::open((mapping, ForkGuard::new()?), registry.fingerprint())?;
-        let method = segment.facts().method.method;
-        let choice = MethodChoice { method, refusals: Vec::new() };
+        let choice = MethodChoice::told(segment.facts().method.method);
         Ok(Self::new(fd, segment, registry, choice))
     }
 
@@ -411,7 +411,8 @@ impl Pool {
     }
 
     /// Takes a slot of the pool. One attachment serves one thread at a time; a program with several
-    /// threads that issue IO attaches once for each. It needs one file descriptor while it lasts.
+    /// threads that issue IO attaches once for each. It needs one file descriptor while it lasts; in a pool of
+    /// rings two, and a thread.
     ///
     /// A slot whose process died is recovered first. Does not block: a slot that another process looks at
     /// or recovers at this moment is passed over, so that a pool with hardly a free slot may report
@@ -530,7 +531,9 @@ impl Inner {
 
     /// Whether an IO waits for a worker, as far as the hints say.
     pub(crate) fn has_waiting_work(&self) -> bool {
-        self.segment().all_hints().iter().flatten().any(|word| word.load(Site::HintLook) != 0)
+        let words = words_for(self.segment().facts().config.handles_per_process()) as usize;
+        let words = self.segment().all_hints().iter().flat_map(|slot| slot.iter().take(words));
+        words.into_iter().any(|word| word.load(Site::HintLook) != 0)
     }
 }
 

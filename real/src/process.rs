@@ -9,7 +9,7 @@ use crate::memory::{Frame, FrameToken, MemoryError};
 use crate::method::local::{Engine, Held, Local, RingSide};
 use crate::method::{Method, MethodRefusal};
 use crate::place::{Dropped, Place};
-use crate::platform::Production;
+use crate::platform::{Production, spinning};
 use crate::pool::{AttachError, Pool, Shipped};
 use crate::scope::Scope;
 use crate::target::File;
@@ -93,6 +93,7 @@ pub struct Process<'pool> {
     pub(crate) attachment: u32,
     frame_hint: u32,
     refusal: Option<MethodRefusal>,
+    spin_ns: u64,
     ended: bool,
     not_sync: PhantomData<Cell<()>>,
 }
@@ -119,6 +120,7 @@ impl<'pool> Process<'pool> {
             attachment: place.next_attachment(),
             frame_hint: slot.get() * (pool.frame_count() / pool.config().processes()),
             refusal: None,
+            spin_ns: 0,
             ended: false,
             not_sync: PhantomData,
         };
@@ -312,6 +314,14 @@ impl<'pool> Process<'pool> {
         self.wait_until(reference, Some(deadline(timeout)))
     }
 
+    /// Before a wait for an IO of another attachment sleeps, it looks for its wake-up again and again for this
+    /// long: by default not at all. It pays where that IO is nearly over, and its issuer runs on another
+    /// processor: falling asleep and being woken takes several microseconds, which both sides spend. A few
+    /// times that is a good limit.
+    pub fn spin_before_sleep(&mut self, limit: Duration) {
+        self.spin_ns = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+    }
+
     #[inline]
     fn wait_until(
         &mut self,
@@ -319,7 +329,11 @@ impl<'pool> Process<'pool> {
         deadline_ns: Option<u64>,
     ) -> Result<Option<Waited>, UseError> {
         self.check()?;
-        Ok(Waited::of(self.issuer.wait(reference, deadline_ns)?))
+        if self.spin_ns == 0 {
+            return Ok(Waited::of(self.issuer.wait(reference, deadline_ns)?));
+        }
+        let waited = spinning(self.spin_ns, || self.issuer.wait(reference, deadline_ns));
+        Ok(Waited::of(waited?))
     }
 
     /// Waits until any of several IOs of any processes is over: which of `references`, and how (futex_waitv(2)).
@@ -409,6 +423,13 @@ impl<'pool> Process<'pool> {
         Ok(file.close())
     }
 
+    /// How many completions came through this attachment's ring that named none of its IOs in flight: somebody
+    /// has written to the queue, which lies in shared memory. They were ignored.
+    #[must_use]
+    pub fn stray_completions(&self) -> u64 {
+        self.pool.place(self.slot).map_or(0, |place| place.ring().dropped())
+    }
+
     /// Recovers the slots of dead processes, as far as possible. Attaching and waiting do so by
     /// themselves for what they meet.
     ///
@@ -471,6 +492,12 @@ impl<'pool> Process<'pool> {
         // private number, since epoch and generations are in shared memory.
         if !std::ptr::eq(of.0, self.dropped()) || of.1 != self.attachment {
             return Err(UseError::NotMine);
+        }
+        if self.issuer.method().is_in_ring(io.id) {
+            // What came from the page cache is in the queue already: a look there is much shorter than the
+            // beginning of a wait.
+            let reference = WaitRef::new(self.pool.tag(), io.id, io.generation);
+            let _over_or_waited_for = self.issuer.context().check_done(reference)?;
         }
         self.issuer.finish(io)?;
         let result = self.issuer.method_mut().take((io.id, io.generation));

@@ -117,6 +117,26 @@ impl<'s, 'pool> Scope<'s, 'pool> {
         self.process.wait_timeout(reference, timeout)
     }
 
+    /// See [`Process::wait_any`].
+    ///
+    /// # Errors
+    /// [`UseError`].
+    pub fn wait_any(&mut self, references: &[WaitRef]) -> Result<(usize, Waited), UseError> {
+        self.process.wait_any(references)
+    }
+
+    /// See [`Process::wait_any_timeout`].
+    ///
+    /// # Errors
+    /// [`UseError`].
+    pub fn wait_any_timeout(
+        &mut self,
+        references: &[WaitRef],
+        timeout: Duration,
+    ) -> Result<Option<(usize, Waited)>, UseError> {
+        self.process.wait_any_timeout(references, timeout)
+    }
+
     /// See [`Process::check_done`].
     ///
     /// # Errors

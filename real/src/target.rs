@@ -16,7 +16,7 @@
 
 use crate::memory::MemoryError;
 use crate::method::Method;
-use crate::method::ring::{RegisteredFile, RingFiles};
+use crate::method::ring::{RegisteredFile, RingFiles, Uses};
 use crate::registry::{Application, in_words};
 use crate::segment::{FileEntry, PATH_WORDS, Segment};
 use crate::sys::file::{self, Access, Identity, Manner};
@@ -31,7 +31,6 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// The longest path that an entry has room for.
@@ -79,11 +78,8 @@ struct OpenFile<'pool> {
     direct: Option<(u32, u32)>,
     /// Its place in the table of a ring of this process, and how often it was used without.
     registered: OnceLock<RegisteredFile>,
-    uses: AtomicU32,
+    uses: Uses,
 }
-
-/// A file that is used more often than this is registered with the ring.
-const USES_BEFORE_REGISTERED: u32 = 4;
 
 impl<'pool> File<'pool> {
     /// An open file and the path under which other processes find it again. Without a free entry in
@@ -117,7 +113,7 @@ impl<'pool> File<'pool> {
             for_workers,
             direct,
             registered: OnceLock::new(),
-            uses: AtomicU32::new(0),
+            uses: Uses::default(),
         })))
     }
 
@@ -144,13 +140,13 @@ impl<'pool> File<'pool> {
     pub(crate) fn in_ring(&self, table: &Arc<RingFiles>) -> Option<u32> {
         match self.0.registered.get() {
             Some(registered) => registered.in_ring(table),
-            None => self.into_ring(table),
+            None => self.enter_ring(table),
         }
     }
 
     #[cold]
-    fn into_ring(&self, table: &Arc<RingFiles>) -> Option<u32> {
-        if self.0.uses.fetch_add(1, Ordering::Relaxed) != USES_BEFORE_REGISTERED {
+    fn enter_ring(&self, table: &Arc<RingFiles>) -> Option<u32> {
+        if !self.0.uses.is_due() {
             return None;
         }
         let registered = table.register(self.as_fd())?;
@@ -175,7 +171,7 @@ impl<'pool> File<'pool> {
             for_workers: (kind.is_some(), kind.is_some()),
             direct: None,
             registered: OnceLock::new(),
-            uses: AtomicU32::new(0),
+            uses: Uses::default(),
         }))
     }
 
@@ -316,7 +312,6 @@ pub(crate) fn reopen_file(
     access: Access,
 ) -> io::Result<OwnedFd> {
     let path = entry_path(segment, data).ok_or(io::ErrorKind::NotFound)?;
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half")]
     let manner = Manner::from_number((data[0] >> 32) as u32);
     file::reopen(&path, Identity { device: data[1], inode: data[2] }, access, manner)
 }

@@ -108,6 +108,42 @@ fn shared_cache_takes_any_file_of_any_length() {
     }
 }
 
+/// The methods that work on this machine.
+fn methods() -> impl Iterator<Item = &'static str> {
+    let rings = handfast::MethodChoice::here().method == handfast::Method::IoUring;
+    ["sync", "worker", "auto"].into_iter().chain(rings.then_some("io_uring"))
+}
+
+#[test]
+fn two_processes_tells_its_story_by_every_method() {
+    for method in methods() {
+        let story = succeeds(example("two_processes").args(["--method", method]));
+        assert!(story.contains("every step was as told"), "{method}: {story}");
+    }
+    assert!(!run(example("two_processes").args(["--method", "magic"])).status.success());
+}
+
+#[test]
+fn shared_cache_is_right_by_every_method() {
+    for method in methods() {
+        let options = ["--size", "2", "--ensure-join", "--method", method];
+        let text = succeeds(example("shared_cache").args(options));
+        let [issued, joined, hit, _] = row(&text, "total");
+        assert_eq!((issued, issued + joined + hit), (256, 4 * 256), "{method}: {text}");
+    }
+}
+
+#[test]
+fn shared_cache_is_held_up_by_no_process_that_is_busy_with_reads_in_flight() {
+    for method in methods() {
+        for busy in ["--spin", "--sleep"] {
+            let options = ["--size", "1", busy, "3000", "--processes", "2", "--method", method];
+            let text = succeeds(example("shared_cache").args(options));
+            assert!(row(&text, "total")[1] >= 1, "{method} {busy}: {text}");
+        }
+    }
+}
+
 #[test]
 fn shared_cache_refuses_what_it_cannot_do_in_words() {
     for (arguments, part) in [
@@ -117,6 +153,8 @@ fn shared_cache_refuses_what_it_cannot_do_in_words() {
         (&["--processes", "0"], "from 1"),
         (&["--processes"], "needs a number"),
         (&["--fast"], "no option --fast"),
+        (&["--method", "magic"], "auto, sync, worker, io_uring"),
+        (&["--workers", "33"], "from 1 to 32"),
     ] {
         let Run { status, errors, .. } = run(example("shared_cache").args(arguments));
         assert_eq!(status.code(), Some(1), "{arguments:?}");

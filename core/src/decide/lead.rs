@@ -68,6 +68,12 @@ impl LeadWord {
         Self(leader as u64)
     }
 
+    /// Whether this one leads.
+    #[must_use]
+    pub const fn is_led_by(self, leader: Leader) -> bool {
+        self.0 & LEADER_BITS == leader as u64
+    }
+
     /// Whether more is wanted.
     #[must_use]
     pub const fn is_wanted(self) -> bool {

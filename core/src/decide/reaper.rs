@@ -113,9 +113,9 @@ impl Reaper {
             Observation::Woken { .. } if self.leaving => Action::Return,
             Observation::Woken { left } => {
                 self.tasks = left;
-                self.from_the_start()
+                self.start_looking()
             }
-            Observation::GivenUp(false) => self.from_the_start(),
+            Observation::GivenUp(false) => self.start_looking(),
             Observation::Word(word) if word.is_some_and(is_awaited) => {
                 if self.leading {
                     Action::SleepInRing
@@ -142,7 +142,7 @@ impl Reaper {
         }
     }
 
-    const fn from_the_start(&mut self) -> Action {
+    const fn start_looking(&mut self) -> Action {
         self.at = self.own.start;
         self.look()
     }

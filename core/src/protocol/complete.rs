@@ -136,7 +136,7 @@ impl<'a, E: Embed> Context<'a, E> {
                 },
                 Action::Post => {
                     job.at.handle.count.post();
-                    self.notify_tasks(job.at.id);
+                    self.notify_tasks(job.at.id, job.role);
                     Observation::Posted
                 }
                 Action::Return { won } => return won,
@@ -215,6 +215,7 @@ impl<'a, E: Embed> Context<'a, E> {
         let old = at.swap(word, Move { site: Site::FinishInPlace, events: FINISH, role })?;
         if old.has_waiters() {
             at.handle.count.post();
+            self.notify_tasks(at.id, role);
         }
         Ok(())
     }

@@ -256,6 +256,7 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
         self.book.release(index, next).ok_or(Error::NotHandedOut(handle.id))?;
         if old.has_waiters() {
             at.post();
+            self.context.notify_tasks(at.id, self.role());
         }
         Ok(())
     }
@@ -428,7 +429,7 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
         self.method.submit(started);
         self.context.ring(started.len());
         if waiters {
-            self.context.tend_waiters();
+            self.context.tend_waiters(started);
         }
     }
 

@@ -5,19 +5,20 @@
 //! | the issuer, before it sleeps on an own IO | a [`Turn`]: drains, takes the lead, sleeps in the ring |
 //! | the reaper ([`Context::reap`]) | the same for others, while somebody waits |
 //! | a waiter in another process | sets WAITERS, posts the slot's bell, sleeps on the IO |
-//! | the issuer, if its Submit saw WAITERS | drains, posts its own bell |
+//! | the issuer, if its Submit saw WAITERS | drains, posts its own bell if that was not all |
 //! | a recoverer, slot lock held | [`drain`]s the dead one's ring |
 //!
 //! An entry is copied, completed up to Publish, and then given back, one after the other, with the reap lock held
 //! (S8, S1); nobody holds it in the kernel (R23). A drainer that dies in between leaves an entry whose IO is
 //! over: the next one drops it. The lock also orders every look at a word after a drain.
 //!
-//! Invariants: S1, S8, L2, L4. Checked by: the model's lead scenarios. Not checked: a kernel that loses
-//! completions; what is counted as dropped.
+//! Invariants: S1, S8, L2, L4. Checked by: the model's scenarios `ring_*`, `lead_*`, `waits_for_own_and_foreign`.
+//! Not checked: a kernel that loses completions; what is counted as dropped.
 
 use super::words::At;
 use super::{Context, Deliver, Drive, Embed, Shared};
 use crate::decide::lead::{Action, Entered, LeadWord, Leader, Observation, Turn};
+use crate::decide::reaper::is_awaited;
 use crate::ids::{Generation, HandleId, ProcessSlot};
 use crate::outcome::RawResult;
 use crate::platform::{Atomic64, EventCount, Platform, Slept};
@@ -63,6 +64,8 @@ pub trait Lead: Sync {
     fn take(&self, me: Leader) -> bool;
     /// Takes the lead, or tells who has it that more is wanted.
     fn enter(&self, me: Leader) -> Entered;
+    /// Whether the reaper has it, as far as whoever has just held the reap lock must know.
+    fn is_the_reapers(&self) -> bool;
     /// The issuer leaves; whether more was wanted.
     fn leave(&self) -> bool;
     /// The reaper leaves, or, if more is wanted, clears that and stays. Whether it left.
@@ -115,6 +118,10 @@ impl<P: Platform, R: Ring> Lead for LedRing<P, R> {
         }
     }
 
+    fn is_the_reapers(&self) -> bool {
+        LeadWord::from_raw(self.word.load(Site::LeadGlance)).is_led_by(Leader::Reaper)
+    }
+
     fn leave(&self) -> bool {
         LeadWord::from_raw(self.word.swap(Site::LeadLeave, LeadWord::FREE.raw())).is_wanted()
     }
@@ -158,6 +165,16 @@ impl<E: Embed> Context<'_, E> {
         drain(lead.ring(), &mut |id, generation, raw| self.deliver(id, generation, raw))
     }
 
+    /// The same by the issuer. What it completes may be a task's, and the reaper asleep in the ring, where it
+    /// does not hear the bell.
+    pub(super) fn drain_as_issuer(&self, lead: &dyn Lead) -> bool {
+        let any = self.drain_own(lead);
+        if any && self.is_marked(self.me) && lead.is_the_reapers() {
+            lead.ring().rouse();
+        }
+        any
+    }
+
     /// The lead of the ring that a handle's completion comes through, if it is the caller's.
     pub(super) fn lead_of(&self, id: HandleId) -> Option<&dyn Lead> {
         if self.shared.owner(id) == Some(self.me) { self.drive.lead() } else { None }
@@ -188,7 +205,7 @@ impl<E: Embed> Context<'_, E> {
         loop {
             E::P::settled(mark, &(&machine, action, at.id, word));
             let saw = match action {
-                Action::Drain => Observation::Drained { any: self.drain_own(lead) },
+                Action::Drain => Observation::Drained { any: self.drain_as_issuer(lead) },
                 Action::Take => Observation::Taken(lead.take(Leader::Issuer)),
                 Action::Enter => Observation::Entered(lead.enter(Leader::Issuer)),
                 Action::Look => {
@@ -213,11 +230,14 @@ impl<E: Embed> Context<'_, E> {
 
     /// After a submission that saw WAITERS: reads from the page cache are complete by now, and the rest
     /// is the reaper's, whom nobody else would tell of waiters that came before Submit.
-    pub(super) fn tend_waiters(&self) {
-        if self.shared.has_ring(self.me) {
-            if let Some(lead) = self.drive.lead() {
-                self.drain_own(lead);
-            }
+    pub(super) fn tend_waiters(&self, started: &[(HandleId, Generation)]) {
+        let Some(lead) = self.drive.lead() else { return };
+        self.drain_as_issuer(lead);
+        let awaited = |&(id, generation): &(HandleId, Generation)| {
+            let word = self.at(id).map(|at| at.load(Site::LeadLook));
+            word.is_ok_and(|word| word.generation() == generation && is_awaited(word))
+        };
+        if started.iter().any(awaited) {
             self.post_bell(self.me);
         }
     }

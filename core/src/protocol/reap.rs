@@ -2,7 +2,8 @@
 //! a busy issuer (MUSEUM U1).
 //!
 //! It completes IOs as its slot's process does. It sleeps on the slot's bell and costs nothing while nobody
-//! asks. Invariants: L2, L4, L7. Checked by: the model's lead scenarios.
+//! asks. Invariants: L2, L4, L7, L9. Checked by: the model's scenarios `ring_*`, `lead_*`,
+//! `task_*`.
 
 use super::tasks::Tasks;
 use super::{Context, Drive, Embed, Error, Lead, Shared};
@@ -18,7 +19,8 @@ pub const BELL_SLICE_NS: u64 = 100 * SLICE_NS;
 impl<E: Embed> Context<'_, E> {
     /// Completes the IOs of the own slot that others wait for, if they complete in a ring, and wakes the
     /// tasks whose IO is over, until `leaving` says so. Whoever makes it say so calls
-    /// [`Self::rouse_reaper`] afterwards.
+    /// [`Self::rouse_reaper`] afterwards; what was done before shows to whom it says so (a Release store, an
+    /// Acquire load), so that the last visit finds every task of an IO that was over by then.
     ///
     /// # Errors
     /// [`Error::NoSlot`], [`Error::InCallback`].

@@ -5,18 +5,21 @@
 //! |---|---|
 //! | a task that asks for an IO of its own process | is listed, marks the slot, sets WAITERS, posts the slot's bell |
 //! | a completer that saw WAITERS | posts the handle's event count, and the owner's bell if its slot is marked |
+//! | the issuer, where it ends an IO in place, gives it back, or takes it out of the ring | the same, and rouses the ring |
 //! | the reaper | takes the bell's ticket, visits the list, wakes the tasks whose IO is over, sleeps |
 //!
 //! The mark is never taken back before the slot changes hands: it costs a post that wakes nobody in need. The
 //! reaper sleeps in slices while anybody is listed, and probes at the end of each, as any waiter does (L9).
-//! Invariants: L4, L9. Checked by: the model's task scenarios.
+//! Invariants: L4, L7, L9. Checked by: the model's scenarios `task_*`. Not checked: tasks that are dropped; an IO of
+//! another process, which nobody promises to a task.
 
 use super::wait::{Waited, announce};
 use super::{Context, Embed, Error, Shared};
 use crate::decide::waiter::{Look, look};
-use crate::ids::{HandleId, WaitRef};
+use crate::ids::{HandleId, ProcessSlot, WaitRef};
 use crate::platform::{Atomic64, EventCount};
 use crate::site::Site;
+use crate::state::Role;
 
 /// The tasks of a process that wait, kept by the embedding.
 pub trait Tasks: Sync {
@@ -65,12 +68,24 @@ impl<E: Embed> Context<'_, E> {
         Ok(None)
     }
 
-    /// Somebody waits for this IO, perhaps a task of its owner's.
-    pub(super) fn notify_tasks(&self, id: HandleId) {
-        let slot = self.shared.owner(id).and_then(|owner| self.shared.slot(owner));
-        if let Some(slot) = slot.filter(|slot| slot.notice.load(Site::NoticeLook) != 0) {
-            slot.bell().post();
+    /// Somebody waits for this IO, perhaps a task of its owner's. The issuer's reaper may sleep in the ring, where
+    /// it does not hear the bell; other completers of a ring's IO have drained it.
+    pub(super) fn notify_tasks(&self, id: HandleId, role: Role) {
+        let Some(owner) = self.shared.owner(id).filter(|&owner| self.is_marked(owner)) else {
+            return;
+        };
+        match role {
+            Role::Issuer(_) => self.rouse_reaper(),
+            Role::Completer(_)
+            | Role::Waiter
+            | Role::OwnerRecoverer(_)
+            | Role::CompleterRecoverer { .. } => self.post_bell(owner),
         }
+    }
+
+    /// Whether tasks of a process wait, or have waited, for its IOs.
+    pub(super) fn is_marked(&self, owner: ProcessSlot) -> bool {
+        self.shared.slot(owner).is_some_and(|slot| slot.notice.load(Site::NoticeLook) != 0)
     }
 
     /// Visits the tasks; whether any still waits.

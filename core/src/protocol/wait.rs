@@ -110,7 +110,7 @@ impl<'a, E: Embed> Context<'a, E> {
     /// Lets somebody complete what is there to be completed. Whether to look again.
     fn poll(&self, at: At<'_, E::P>, word: Word) -> bool {
         if let Some(lead) = self.lead_of(at.id) {
-            return self.drain_own(lead);
+            return self.drain_as_issuer(lead);
         }
         let Some(bell) = self.bell_of(at.id) else {
             let mut deliver = |id, generation, raw| self.deliver(id, generation, raw);

@@ -4,7 +4,9 @@
 //! Each wait is the machine of [`super::wait`], up to the point where it would sleep: its ticket is taken, WAITERS
 //! is set, and it has looked since. What any of them is posted for ends the sleep of all. An own IO that completes
 //! in the caller's ring is left to its reaper: a thread sleeps in the ring or on event counts. PostgreSQL has
-//! nothing of the kind. Invariants: L3, L4, L9. Checked by: model scenarios `waits_for_two`, `waits_for_own_and_foreign`.
+//! nothing of the kind. Invariants: L3, L4, L9. Checked by: the model's
+//! scenarios `waits_for_two`, `_at_once`, `_in_time`, `_issuer_dies`, and `waits_for_own_and_foreign`. Not checked: that
+//! who has run out of time has looked at all of them last.
 
 use super::wait::{How, Wait, Waited, slice_until, verdict_for};
 use super::{Context, Embed, Error};
@@ -49,7 +51,7 @@ impl<'a, E: Embed> Context<'a, E> {
         loop {
             let mut over = None;
             for turn in 0..waits.len() {
-                over = self.until_sleep(&mut waits, turn, deadline_ns, &mut submit, &mut mark)?;
+                over = self.until_sleep(&mut waits, (turn, deadline_ns), &mut submit, &mut mark)?;
                 if over.is_some() {
                     break;
                 }
@@ -78,8 +80,7 @@ impl<'a, E: Embed> Context<'a, E> {
     fn until_sleep(
         &self,
         waits: &mut [Wait<'a, E>],
-        turn: usize,
-        deadline_ns: Option<u64>,
+        (turn, deadline_ns): (usize, Option<u64>),
         submit: &mut dyn FnMut() -> Result<bool, Error>,
         mark: &mut usize,
     ) -> Result<Option<(usize, Verdict)>, Error> {

@@ -13,7 +13,7 @@
 //! The event count is faithful to a futex. The comparison is a compare-exchange that always fails,
 //! which reads the newest value and orders nothing; between it and the falling asleep there is no
 //! branch point, nor is there one between a post's addition and its wake-ups, so compare-and-block
-//! is atomic against the waker. A sleep ends by a post only, or at once if its time is zero: no slice
+//! is atomic against the waker, for each of several counts as for one. A sleep ends by a post only, or at once if its time is zero: no slice
 //! is ever over, nothing wakes spuriously, and a lost wake-up is loom's deadlock.
 //!
 //! loom forgets a reader when another thread reads the same atomic and then writes it: the schedule in
@@ -40,7 +40,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64 as OutsideU64, Ordering as OutsideOrdering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 loom::thread_local! {
     static IN_CALLBACK: Cell<bool> = Cell::new(false);
@@ -331,8 +331,58 @@ pub struct Count {
     count: AtomicU32,
     /// Not part of the model: it is changed in the same step as `count`, or right after the
     /// comparison with it, so no other thread of the model can see it in between.
-    sleepers: Mutex<Vec<Thread>>,
+    sleepers: Mutex<Vec<Arc<Sleeper>>>,
     readers: Readers<2>,
+}
+
+/// Who sleeps on one count, or on several. It parks when it is in all of their lists, and only then it may be
+/// unparked: loom would keep that for a later sleep. No part of the model, as the list is.
+#[derive(Debug)]
+struct Sleeper {
+    thread: Thread,
+    parked: AtomicBool,
+    woken: AtomicBool,
+}
+
+impl Sleeper {
+    fn me() -> Arc<Self> {
+        let [parked, woken] = [(); 2].map(|()| AtomicBool::new(false));
+        Arc::new(Self { thread: thread::current(), parked, woken })
+    }
+
+    fn wake(&self) {
+        let woken_before = self.woken.swap(true, OutsideOrdering::Relaxed);
+        if !woken_before && self.parked.load(OutsideOrdering::Relaxed) {
+            self.thread.unpark();
+        }
+    }
+
+    /// Unless it was woken while it came to be in the last list.
+    fn park(&self) {
+        if !self.woken.load(OutsideOrdering::Relaxed) {
+            self.parked.store(true, OutsideOrdering::Relaxed);
+            thread::park();
+        }
+    }
+}
+
+impl Count {
+    /// Whether the count is the ticket; then `me` sleeps on it.
+    #[track_caller]
+    fn falls_asleep(&self, ticket: u32, me: &Arc<Sleeper>) -> bool {
+        let newest =
+            self.count.compare_exchange(NEVER, NEVER, Ordering::Relaxed, Ordering::Relaxed);
+        self.readers.written();
+        let same = newest == Err(ticket);
+        if same {
+            locked(&self.sleepers).push(Arc::clone(me));
+        }
+        same
+    }
+
+    fn forget(&self, me: &Arc<Sleeper>) {
+        locked(&self.sleepers).retain(|other| !Arc::ptr_eq(other, me));
+    }
 }
 
 /// No count of a scenario gets here, so the compare-exchange of a sleep always fails.
@@ -360,22 +410,32 @@ impl EventCount for Count {
 
     #[track_caller]
     fn sleep(&self, ticket: u32, slice_ns: u64) -> Slept {
-        step();
-        let place = witness::place_of(self);
-        if slice_ns == 0 {
-            tell(What::SliceOver(place));
-            return Slept::SliceOver;
-        }
-        let newest =
-            self.count.compare_exchange(NEVER, NEVER, Ordering::Relaxed, Ordering::Relaxed);
-        self.readers.written();
-        if newest == Err(ticket) {
-            locked(&self.sleepers).push(thread::current());
+        Self::sleep_any(&[(self, ticket)], slice_ns)
+    }
+
+    const MOST: usize = 3;
+
+    #[track_caller]
+    fn sleep_any(counts: &[(&Self, u32)], slice_ns: u64) -> Slept {
+        let me = Sleeper::me();
+        for (turn, (count, ticket)) in counts.iter().enumerate() {
+            step();
+            let place = witness::place_of(*count);
+            if slice_ns == 0 {
+                tell(What::SliceOver(place));
+                return Slept::SliceOver;
+            }
+            if !count.falls_asleep(*ticket, &me) {
+                counts[..turn].iter().for_each(|(count, _)| count.forget(&me));
+                tell(What::TicketOld(place));
+                return Slept::LookAgain;
+            }
             tell(What::Slept(place));
-            thread::park();
-            tell(What::Woke(place));
-        } else {
-            tell(What::TicketOld(place));
+        }
+        me.park();
+        for (count, _) in counts {
+            count.forget(&me);
+            tell(What::Woke(witness::place_of(*count)));
         }
         Slept::LookAgain
     }
@@ -387,7 +447,7 @@ impl EventCount for Count {
         self.readers.written();
         let woken = std::mem::take(&mut *locked(&self.sleepers));
         tell(What::Posted(witness::place_of(self), woken.len()));
-        woken.iter().for_each(Thread::unpark);
+        woken.iter().for_each(|sleeper| sleeper.wake());
     }
 
     #[track_caller]
@@ -398,7 +458,7 @@ impl EventCount for Count {
         let mut sleepers = locked(&self.sleepers);
         let woken = sleepers.len().min(wake as usize);
         tell(What::PostedSome(witness::place_of(self), woken));
-        sleepers.drain(..woken).for_each(|sleeper| sleeper.unpark());
+        sleepers.drain(..woken).for_each(|sleeper| sleeper.wake());
     }
 }
 

@@ -13,7 +13,7 @@
 //! **Sleeping.** Comparison and falling asleep are one step: shuttle switches before an atomic
 //! access, not after it. A sleep ends by a post, for no reason within the budget of
 //! [`crate::walk::Walk`], or because its time is over: a slice only after somebody has died in this
-//! execution, a shorter time (a deadline) always. So without a death a lost wake-up is a deadlock.
+//! execution, a shorter time (a deadline) always, a longer one never. So without a death a lost wake-up is a deadlock.
 //!
 //! **Time.** [`Platform::now_ns`] goes forward at random, and by the time of every sleep that is over.
 //!

@@ -51,6 +51,7 @@ impl Scenario for Crowd {
         "a worker executed",
         "done",
         "recycled",
+        "waited for any",
         "viewed a result",
         "saw the bytes of another process's IO",
         "slept",

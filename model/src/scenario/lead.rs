@@ -8,6 +8,7 @@
 //! | [`WantAgain`] | the same, and WANT is set already, for an IO that is over |
 //! | [`Tight`] | two handles, one completion entry more than must be; an issuer that waits or not, reuses |
 //! | [`Free`] | the same with room for both IOs, which the kernel completes in any order |
+//! | [`Unannounced`] | the issuer waits, and nobody else wants anything of the ring |
 //!
 //! Asserted: S1, S8, S14, L4, R23 (everybody returns as soon as its own IO is over, whoever leads: there is
 //! no slice that could help). Fails by an assertion or a deadlock. Not checked here: deaths.
@@ -236,6 +237,33 @@ impl Scenario for Free {
 
     fn run<R: Runtime>(world: &Arc<World<R>>) {
         everything(world);
+    }
+}
+
+/// U1, the price of its answer: who finds the lead free is no waiter that anybody has to wake.
+#[derive(Debug)]
+pub struct Unannounced;
+
+impl Scenario for Unannounced {
+    const NAME: &'static str = "lead_unannounced";
+    const COVERS: &'static [&'static str] = &["S7", "S14", "L4"];
+    const REACHED: &'static [&'static str] = &["sleeps in the ring"];
+    const NEVER: &'static [&'static str] = &["slept", "posted to nobody", "woke a sleeper"];
+    type World<R: Runtime> = World<R>;
+
+    fn world<R: Runtime>() -> World<R> {
+        World::new(Size::slots(1).handles(2).ring(3))
+    }
+
+    fn run<R: Runtime>(world: &Arc<World<R>>) {
+        let kernel = kernel(world, 2);
+        let mut issuer = world.async_issuer(slot(OWNER));
+        let both = [(); 2].map(|()| World::start_one(&mut issuer));
+        for (turn, this) in both.into_iter().enumerate() {
+            World::async_settle(("wait", turn), &issuer);
+            world.finish_one(&mut issuer, this);
+        }
+        R::join(kernel);
     }
 }
 

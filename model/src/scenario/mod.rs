@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | [`issuer_completer`] | issuer, completer | S1, S2, S4, S5, S7, S14 |
 //! | [`issuer_waiter`] | issuer, waiter | S2, S7, S10, L4 |
+//! | [`wait_any`] | issuers, a waiter for whichever ends first | S7, L4, L9 |
+//! | [`tasks`] | issuer, task, reaper, completer | S7, L4, L7, L9 |
 //! | [`foreign_reader`] | issuer, completer, reader | S2, S9 |
 //! | [`kernel_manners`] | issuer, its device, waiter, viewer | S3, S7, S14, S24, L1, L4, L9, L10 |
 //! | [`crowd`] | three issuers, two workers, a device, waiter, viewer | everything without a death |
@@ -36,8 +38,10 @@ pub mod ring;
 pub mod ring_deaths;
 pub mod slots;
 pub mod survivors;
+pub mod tasks;
 pub mod trio;
 pub mod viewer;
+pub mod wait_any;
 pub mod waiters;
 pub mod worker;
 pub mod worker_deaths;
@@ -59,6 +63,8 @@ pub trait Scenario: 'static {
     const REACHED: &'static [&'static str];
     /// The same, for outcomes that only weak memory has.
     const REACHED_BY_WEAKNESS: &'static [&'static str] = &[];
+    /// Outcomes of which none may be reached in any execution.
+    const NEVER: &'static [&'static str] = &[];
     /// How many variants loom explores one after the other: the values of [`Runtime::choose`], and
     /// the places at which a mortal actor dies (0: it does not).
     const VARIANTS: usize = 1;
@@ -158,6 +164,8 @@ pub struct Entry {
     pub reached: &'static [&'static str],
     /// [`Scenario::REACHED_BY_WEAKNESS`].
     pub reached_by_weakness: &'static [&'static str],
+    /// [`Scenario::NEVER`].
+    pub never: &'static [&'static str],
     /// [`Scenario::VARIANTS`].
     pub variants: usize,
     pub(crate) bodies: Bodies,
@@ -188,6 +196,7 @@ impl Entry {
             plan: S::PLAN,
             reached: S::REACHED,
             reached_by_weakness: S::REACHED_BY_WEAKNESS,
+            never: S::NEVER,
             variants: S::VARIANTS,
             bodies: Bodies {
                 loom: if is_built(loom, S::NAME) { execution::<S, Loom> } else { left_out },
@@ -291,6 +300,20 @@ pub static ALL: &[Entry] = &[
     Entry::of::<lead::WantAgain>(),
     Entry::of::<lead::Tight>(),
     Entry::of::<lead::Free>(),
+    Entry::of::<lead::Unannounced>(),
+    Entry::of::<wait_any::WaitsForTwo>(),
+    Entry::of::<wait_any::AtOnce>(),
+    Entry::of::<wait_any::InTime>(),
+    Entry::of::<wait_any::OwnAndForeign>(),
+    Entry::of::<wait_any::IssuerDies>(),
+    Entry::of::<tasks::Busy>(),
+    Entry::of::<tasks::Elsewhere>(),
+    Entry::of::<tasks::BesideAWaiter>(),
+    Entry::of::<tasks::AtTheEnd>(),
+    Entry::of::<tasks::InPlace>(),
+    Entry::of::<tasks::IssuerPolls>(),
+    Entry::of::<tasks::BesideTheRing>(),
+    Entry::of::<tasks::WorkerDies>(),
     Entry::of::<worker_deaths::WorkerDies>(),
     Entry::of::<worker_deaths::LastWorkerDies>(),
     Entry::of::<worker_deaths::IssuerDies>(),

@@ -59,21 +59,31 @@ pub fn look_at<R: Runtime>(world: &World<R>, me: ProcessSlot, id: HandleId) -> (
     (this, view.word.state())
 }
 
-/// Waits for some IO of the pool, with a deadline or without; looks at what it did.
+/// Waits for some IO of the pool, or for any of two, with a deadline or without; looks at what it did.
 ///
 /// # Panics
 /// If something is missing (S7), or it is not over after all (S10).
 pub fn wait_for_one<R: Runtime>(world: &World<R>, me: ProcessSlot) {
-    let (this, state) = look(world, me);
-    if state == State::Idle {
-        return;
-    }
+    let some: Vec<_> = (0..=R::choose(2)).map(|_| look(world, me)).collect();
+    let used = some.iter().filter(|(_, state)| *state != State::Idle);
+    let these: Vec<_> = used.map(|(this, _)| *this).collect();
+    let Some(&(mut this)) = these.first() else { return };
     let deadline = match R::choose(3) {
         0 => None,
         1 => Some(R::now_ns() + SLICE_NS / 2),
         _ => Some(0),
     };
-    let waited = world.context(me).wait(reference(this), deadline).expect("it was seen");
+    let waited = if these.len() == 1 {
+        world.context(me).wait(reference(this), deadline).expect("it was seen")
+    } else {
+        let references: Vec<_> = these.iter().map(|&this| reference(this)).collect();
+        let first = world.context(me).wait_any(&references, deadline).expect("they were seen");
+        R::saw("waited for any");
+        first.map_or(Waited::TimedOut, |(which, waited)| {
+            this = these[which];
+            waited
+        })
+    };
     R::saw(match waited {
         Waited::Done => "done",
         Waited::Recycled => "recycled",
@@ -212,13 +222,20 @@ impl<'w, R: Runtime> Issuing<'w, R> {
     /// RC27: waits for whatever another process is at, with IO of its own staged.
     fn wait_with_staged(&mut self) {
         self.issuer.enter_batch();
-        self.start();
+        let own = self.start();
+        let own = reference((own.id, own.generation));
         let (this, state) = look(self.world, self.me);
         if state >= State::Defined
             && self.world.context(self.me).shared.owner(this.0) != Some(self.me)
         {
-            let waited = self.issuer.wait(reference(this), None).expect("it was seen");
-            assert_ne!(waited, Waited::TimedOut, "there was no deadline");
+            if R::choose(2) == 0 {
+                let waited = self.issuer.wait(reference(this), None).expect("it was seen");
+                assert_ne!(waited, Waited::TimedOut, "there was no deadline");
+            } else {
+                let both = [reference(this), own];
+                let first = self.issuer.wait_any(&both, None).expect("it was seen, and its own");
+                assert!(first.is_some(), "there was no deadline");
+            }
             R::saw("waited for another issuer");
         }
         self.issuer.leave_batch(0).expect("the words are sound");

@@ -59,6 +59,7 @@ impl Scenario for Survivors {
         "a worker executed",
         "done",
         "recycled",
+        "waited for any",
     ];
     const PLAN: Plan = Plan::NONE.shuttle([4_000, 1_000_000]);
     type World<R: Runtime> = Graves<R>;

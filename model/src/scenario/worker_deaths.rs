@@ -20,7 +20,7 @@ use handfast_core::protocol::HandedOut;
 use std::sync::Arc;
 
 /// Attaches these processes, one after the other: nobody dies in it here ([`super::deaths`]).
-fn attach<R: Runtime>(world: &Arc<World<R>>, numbers: impl IntoIterator<Item = u32>) {
+pub(super) fn attach<R: Runtime>(world: &Arc<World<R>>, numbers: impl IntoIterator<Item = u32>) {
     for number in numbers {
         let actor = Actor::new("attach", number);
         R::join(world.spawn(actor, 100 + u64::from(number), move |world| {
@@ -30,7 +30,7 @@ fn attach<R: Runtime>(world: &Arc<World<R>>, numbers: impl IntoIterator<Item = u
 }
 
 /// An attached worker, that leaves when it is told to.
-fn worker<R: Runtime>(world: &Arc<World<R>>, number: u32, mortal: bool) -> R::Started {
+pub(super) fn worker<R: Runtime>(world: &Arc<World<R>>, number: u32, mortal: bool) -> R::Started {
     let actor = Actor { mortal, ..Actor::new("worker", number) };
     world.spawn(actor, number.into(), move |world| {
         let me = slot(number);
@@ -93,7 +93,7 @@ pub(super) fn clear_up<R: Runtime>(world: &World<R>, by: u32, slots: std::ops::R
 }
 
 /// Lets the workers go. Main, alone at the end, is not attached.
-fn dismiss<R: Runtime>(
+pub(super) fn dismiss<R: Runtime>(
     world: &World<R>,
     numbers: impl IntoIterator<Item = u32>,
     workers: impl IntoIterator<Item = R::Started>,

@@ -220,8 +220,11 @@ pub(crate) fn explore(entry: &Entry, reach: Reach) {
     let planned = entry.plan.search.is_some_and(is_this);
     // Nobody dies in a search without deaths.
     let expected = entry.reached.iter().filter(|what| **what != "died" || deaths > 0);
-    if let Some(missing) = expected.filter(|_| planned).find(|what| !report.seen.contains(**what)) {
-        let what = format!("scenario {name} never reached: {missing}");
+    let missing = expected.filter(|_| planned).find(|what| !report.seen.contains(**what));
+    let missing = missing.map(|missing| format!("scenario {name} never reached: {missing}"));
+    let wrong = entry.never.iter().find(|what| report.seen.contains(**what));
+    let wrong = wrong.map(|wrong| format!("scenario {name} must not reach: {wrong}"));
+    if let Some(what) = wrong.or(missing) {
         Violation { what: what.clone(), story: Vec::new() }.publish(name, report.states);
         panic!("{what}");
     }

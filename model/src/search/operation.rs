@@ -8,9 +8,10 @@
 //! still the count, one for each that sleeps.
 
 use crate::runtime::{Actor, Body};
-use handfast_core::platform::Change;
+use handfast_core::platform::{Change, SLICE_NS};
 use handfast_core::site::Site;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 /// Two numbers that an operation brings.
 pub(crate) type Seen = [u64; 2];
@@ -99,6 +100,28 @@ pub(crate) enum Update {
     Exchange(u64, u64),
 }
 
+/// How long a sleep lasts, if nobody ends it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Limit {
+    /// Less than a slice: it may end at any time.
+    Short,
+    /// A slice: it may end after a death.
+    Slice,
+    /// Longer: it does not end.
+    Long,
+}
+
+impl Limit {
+    /// Of a sleep of so many nanoseconds.
+    pub const fn of(slice_ns: u64) -> Self {
+        match slice_ns {
+            ..SLICE_NS => Self::Short,
+            SLICE_NS => Self::Slice,
+            _ => Self::Long,
+        }
+    }
+}
+
 /// One operation.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Operation {
@@ -108,8 +131,12 @@ pub(crate) enum Operation {
     Ticket(usize),
     /// Fall asleep, if the ticket is still the count: brings whether.
     FallAsleep(usize),
-    /// Sleep; with a time limit below a slice or not. Brings [`SLICE_OVER`] or what else ended it.
-    Sleep(usize, bool),
+    /// Sleep. Brings [`SLICE_OVER`] or what else ended it.
+    Sleep(usize, Limit),
+    /// The same on several counts, on all of which it has fallen asleep.
+    SleepOnAny(Arc<[usize]>, Limit),
+    /// Do not sleep on this count after all: another's ticket was old.
+    Withdraw(usize),
     /// Wake so many, or all.
     Post(usize, u32),
     /// Put an entry in a queue.
@@ -121,7 +148,7 @@ pub(crate) enum Operation {
     /// Copy the first entry: brings it, and whether there was one.
     First(usize),
     /// Block while there is none, as [`Operation::Sleep`] does.
-    Await(usize, bool),
+    Await(usize, Limit),
     /// Take a lock for this process: brings whether.
     TryLock(usize),
     /// Wait until a lock is free.
@@ -169,7 +196,12 @@ impl Operation {
     pub const fn is_access(&self) -> bool {
         !matches!(
             self,
-            Self::Choose(_) | Self::Get(_) | Self::Set(..) | Self::Note(_) | Self::Spawn(_)
+            Self::Choose(_)
+                | Self::Get(_)
+                | Self::Set(..)
+                | Self::Note(_)
+                | Self::Withdraw(_)
+                | Self::Spawn(_)
         )
     }
 
@@ -179,6 +211,7 @@ impl Operation {
             Self::Word(_, update, _) => !matches!(update, Update::Store(_)),
             Self::FallAsleep(_)
             | Self::Sleep(..)
+            | Self::SleepOnAny(..)
             | Self::PushWithin(..)
             | Self::Pop(..)
             | Self::First(_)
@@ -188,6 +221,7 @@ impl Operation {
             | Self::Get(_)
             | Self::Spawn(_) => true,
             Self::Ticket(_)
+            | Self::Withdraw(_)
             | Self::Post(..)
             | Self::Push(..)
             | Self::UntilFree(_)
@@ -217,6 +251,14 @@ impl Operation {
             Self::Sleep(at, _) => {
                 memory[at] &= !asleep(me);
                 [u64::from(way == SLICE_OVER), 0]
+            }
+            Self::SleepOnAny(ref on, _) => {
+                on.iter().for_each(|&at| memory[at] &= !asleep(me));
+                [u64::from(way == SLICE_OVER), 0]
+            }
+            Self::Withdraw(at) => {
+                memory[at] &= !asleep(me);
+                [0, 0]
             }
             Self::Post(at, count) => {
                 memory[at] = still_asleep(memory[at], count, way);

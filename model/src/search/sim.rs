@@ -10,12 +10,12 @@
 //! | [`SlotLock`] | who holds it |
 //!
 //! A sleep ends by a post; by the end of its slice only after somebody has died, or if it is shorter
-//! than a slice; for no reason as often as the search allows.
+//! than a slice; for no reason as often as the search allows. No slice is ever over of a sleep that is longer.
 
 #![expect(clippy::disallowed_types, reason = "an application's words ask for orderings")]
 
 use super::memory::{note, perform, perform_on, with};
-use super::operation::{Newcomer, Note, Operation, ROOM, Update};
+use super::operation::{Limit, Newcomer, Note, Operation, ROOM, Update};
 use crate::runtime::{Actor, Body, Lock, Queue, Runtime, SharedWord};
 use handfast_core::platform::{Atomic64, Change, EventCount, Field, Platform, SLICE_NS, Slept};
 use handfast_core::site::Site;
@@ -192,13 +192,37 @@ impl EventCount for Count {
 
     #[track_caller]
     fn sleep(&self, _ticket: u32, slice_ns: u64) -> Slept {
-        let short = slice_ns < SLICE_NS;
+        let (short, limit) = (slice_ns < SLICE_NS, Limit::of(slice_ns));
         if perform_on(self, &Operation::FallAsleep(self.0))[0] == 0 {
             note(Note::Saw("ticket was old"));
             return Slept::LookAgain;
         }
         note(Note::Saw("slept"));
-        if perform_on(self, &Operation::Sleep(self.0, short))[0] == 0 {
+        if perform_on(self, &Operation::Sleep(self.0, limit))[0] == 0 {
+            return Slept::LookAgain;
+        }
+        note(Note::Saw("slice over"));
+        with(|processor| processor.time_over |= short);
+        Slept::SliceOver
+    }
+
+    const MOST: usize = 3;
+
+    #[track_caller]
+    fn sleep_any(counts: &[(&Self, u32)], slice_ns: u64) -> Slept {
+        let (short, limit) = (slice_ns < SLICE_NS, Limit::of(slice_ns));
+        for (turn, (count, _)) in counts.iter().enumerate() {
+            if perform_on(*count, &Operation::FallAsleep(count.0))[0] == 0 {
+                for (count, _) in &counts[..turn] {
+                    perform(&Operation::Withdraw(count.0));
+                }
+                note(Note::Saw("ticket was old"));
+                return Slept::LookAgain;
+            }
+        }
+        note(Note::Saw("slept"));
+        let on = counts.iter().map(|(count, _)| count.0).collect();
+        if perform(&Operation::SleepOnAny(on, limit))[0] == 0 {
             return Slept::LookAgain;
         }
         note(Note::Saw("slice over"));
@@ -262,8 +286,8 @@ impl Queue for Mail {
 
     #[track_caller]
     fn until_some(&self, slice_ns: u64) -> Slept {
-        let short = slice_ns < SLICE_NS;
-        if perform(&Operation::Await(self.0, short))[0] == 0 {
+        let (short, limit) = (slice_ns < SLICE_NS, Limit::of(slice_ns));
+        if perform(&Operation::Await(self.0, limit))[0] == 0 {
             return Slept::LookAgain;
         }
         note(Note::Saw("slice over"));

@@ -2,7 +2,9 @@
 
 use super::explorer::Search;
 use super::memory;
-use super::operation::{Newcomer, Note, Operation, SLICE_OVER, SPURIOUS, WOKEN, asleep, fresh};
+use super::operation::{
+    Limit, Newcomer, Note, Operation, SLICE_OVER, SPURIOUS, WOKEN, asleep, fresh,
+};
 use super::state::{Move, Node, Player, State};
 use std::sync::Arc;
 
@@ -31,7 +33,8 @@ impl Search {
     /// Whether this way is a sleep that ends for no reason.
     pub(super) fn is_spurious(&self, state: &State, who: usize, way: usize) -> bool {
         let doing = self.doing(state, who);
-        matches!(doing, Operation::Sleep(..) | Operation::Await(..)) && way == SPURIOUS
+        matches!(doing, Operation::Sleep(..) | Operation::SleepOnAny(..) | Operation::Await(..))
+            && way == SPURIOUS
     }
 
     /// What an actor is about to do.
@@ -159,7 +162,9 @@ impl Search {
                     }
                     self.perform(&mut partial, who, &operation, 0)?;
                 }
-                Operation::Get(_) => self.perform(&mut partial, who, &operation, 0)?,
+                Operation::Get(_) | Operation::Withdraw(_) => {
+                    self.perform(&mut partial, who, &operation, 0)?;
+                }
                 Operation::End => {
                     self.let_go(&mut partial.memory, who);
                     done.push(partial);
@@ -169,6 +174,7 @@ impl Search {
                 | Operation::Ticket(_)
                 | Operation::FallAsleep(_)
                 | Operation::Sleep(..)
+                | Operation::SleepOnAny(..)
                 | Operation::Post(..)
                 | Operation::Push(..)
                 | Operation::PushWithin(..)
@@ -233,14 +239,21 @@ impl Search {
         }
         let if_so = |so: bool| if so { vec![WOKEN] } else { Vec::new() };
         match *self.doing(state, who) {
-            Operation::Sleep(at, short) if memory[at] & asleep(who) != 0 => unwoken(state, short),
-            Operation::Await(at, short) if memory[at] == 0 => unwoken(state, short),
+            Operation::Sleep(at, limit) if memory[at] & asleep(who) != 0 => unwoken(state, limit),
+            Operation::SleepOnAny(ref on, limit)
+                if on.iter().all(|&at| memory[at] & asleep(who) != 0) =>
+            {
+                unwoken(state, limit)
+            }
+            Operation::Await(at, limit) if memory[at] == 0 => unwoken(state, limit),
             Operation::Post(at, count) => (0..selections(memory[at] >> 32, count)).collect(),
             Operation::Pop(at, true) => if_so(memory[at] > 0),
             Operation::UntilFree(at) => if_so(memory[at] == 0),
             Operation::Join(other) => if_so(!self.runs(state.players[other])),
             Operation::End => Vec::new(),
             Operation::Sleep(..)
+            | Operation::SleepOnAny(..)
+            | Operation::Withdraw(_)
             | Operation::Await(..)
             | Operation::Pop(_, false)
             | Operation::First(_)
@@ -271,8 +284,13 @@ impl Search {
 }
 
 /// The ways in which a sleep ends that nobody ends.
-fn unwoken(state: &State, short: bool) -> Vec<usize> {
-    let (over, spurious) = (short || state.died, state.spurious > 0);
+fn unwoken(state: &State, limit: Limit) -> Vec<usize> {
+    let over = match limit {
+        Limit::Short => true,
+        Limit::Slice => state.died,
+        Limit::Long => false,
+    };
+    let spurious = state.spurious > 0;
     let ways = [(over, SLICE_OVER), (spurious, SPURIOUS)];
     ways.into_iter().filter_map(|(can, way)| can.then_some(way)).collect()
 }

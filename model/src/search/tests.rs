@@ -5,13 +5,14 @@ use super::memory::{self, Program};
 use super::*;
 use crate::runtime::{Actor, Lock, Queue, Runtime};
 use crate::scenario::{Plan, Scenario};
-use handfast_core::platform::{Atomic64, EventCount, Field};
+use handfast_core::platform::{Atomic64, EventCount, Field, SLICE_NS, Slept};
 use handfast_core::site::Site;
 
 /// A few words for toys.
 struct Toys<R: Runtime> {
     word: R::Atomic64,
     count: R::EventCount,
+    other: R::EventCount,
     field: R::Field,
     queue: R::Queue,
     lock: R::Lock,
@@ -21,6 +22,7 @@ fn toys<R: Runtime>() -> Toys<R> {
     Toys {
         word: R::Atomic64::new(0),
         count: R::EventCount::new(),
+        other: R::EventCount::new(),
         field: R::Field::new(0),
         queue: R::Queue::new(),
         lock: R::Lock::new(),
@@ -100,6 +102,43 @@ fn l4_a_missed_wake_up_is_a_deadlock() {
         let what = violation.expect("it is there").what;
         assert!(what.contains("deadlock"), "{what}");
     }
+}
+
+/// Sleeps on both counts until the word says so.
+fn until_said<R: Runtime>(world: &Toys<R>) {
+    loop {
+        let tickets = [&world.count, &world.other].map(|count| (count, count.ticket()));
+        if world.word.load(Site::CompleteLook) == 1 {
+            return;
+        }
+        if R::EventCount::sleep_any(&tickets, SLICE_NS) == Slept::LookAgain {
+            R::saw("looks again");
+        }
+    }
+}
+
+toy!(SleepsOnTwo, world => {
+    let sleeper = start(world, Actor::new("sleeper", 1), until_said);
+    world.count.post();
+    world.word.store(Site::CompleteLook, 1);
+    world.other.post();
+    R::join(sleeper);
+});
+
+toy!(PostedOnNeither, world => {
+    let sleeper = start(world, Actor::new("sleeper", 1), until_said);
+    world.count.post();
+    world.word.store(Site::CompleteLook, 1);
+    R::join(sleeper);
+});
+
+#[test]
+fn l4_a_post_of_either_count_ends_a_sleep_on_both() {
+    let report = run(&Entry::of::<SleepsOnTwo>(), Reach::SPURIOUS);
+    assert!(report.violation.is_none(), "{:?}", report.violation);
+    assert!(report.seen.contains("looks again") && report.seen.contains("ticket was old"));
+    let what = wrong::<PostedOnNeither>(Reach::SPURIOUS).expect("it is there").what;
+    assert!(what.contains("deadlock"), "{what}");
 }
 
 toy!(SpinsForEver, world => {
@@ -224,6 +263,10 @@ fn what_is_settled_is_all_that_the_future_depends_on() {
         "dead_issuer_waiter",
         "dead_open_issuer",
         "reap_two_waiters",
+        "waits_for_two_in_time",
+        "waits_for_own_and_foreign",
+        "task_issuer_polls",
+        "task_worker_dies",
     ];
     for name in scenarios {
         let steps = in_step(name, 40);

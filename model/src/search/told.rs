@@ -4,6 +4,9 @@ use super::operation::{Note, Operation, Update, asleep, fresh};
 use crate::runtime::Actor;
 use crate::trace::{Line, Place, What};
 
+/// What ended a sleep on several counts.
+const OVER: &str = "goes on: the slice is over";
+
 /// Who steps: its number in the state, and its name.
 pub(super) type Who = (usize, Actor);
 
@@ -60,6 +63,13 @@ fn access((doing, place): (&Operation, Place), before: &[u64], me: usize) -> Opt
         Operation::FallAsleep(_) => What::TicketOld(place),
         Operation::Sleep(at, _) if before[at] & asleep(me) != 0 => What::SliceOver(place),
         Operation::Sleep(..) => What::Woke(place),
+        Operation::SleepOnAny(ref on, _) => {
+            What::Note(if on.iter().all(|&at| before[at] & asleep(me) != 0) {
+                OVER
+            } else {
+                "is woken"
+            })
+        }
         Operation::Post(at, count) => {
             let woken = (before[at] >> 32).count_ones().min(count) as usize;
             if count == u32::MAX {
@@ -79,6 +89,7 @@ fn access((doing, place): (&Operation, Place), before: &[u64], me: usize) -> Opt
         Operation::Choose(_)
         | Operation::Get(_)
         | Operation::Set(..)
+        | Operation::Withdraw(_)
         | Operation::Note(_)
         | Operation::Spawn(_)
         | Operation::End => return None,

@@ -8,6 +8,7 @@ use crate::mutant;
 use handfast_core::handle::SlotWord;
 use handfast_core::lease::LeaseWord;
 use handfast_core::protocol::doorbell::DoorbellWord;
+use handfast_core::site::Site;
 use handfast_core::state::Word;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -146,6 +147,10 @@ fn word(what: &What, newest: &mut BTreeMap<Place, u64>) -> String {
             let place = Place::Handle(change.handle.0);
             newest.insert(place, change.new.raw());
             shown(place, change.new.raw())
+        }
+        What::Wrote(Site::NoticeSet | Site::NoticeReset, Place::Slot(index), value)
+        | What::Read(Site::NoticeLook, Place::Slot(index), value) => {
+            format!("slot {index} is {}", if value == 0 { "not marked" } else { "marked" })
         }
         What::Wrote(_, place, value) => {
             newest.insert(place, value);

@@ -36,6 +36,8 @@ pub struct Size {
     pub worker_slots: &'static [u32],
     /// How many completion entries the ring of each slot with handles has; 0: it has none.
     pub ring: u32,
+    /// Whether the process in the first slot has tasks.
+    pub tasks: bool,
 }
 
 impl Size {
@@ -52,6 +54,7 @@ impl Size {
             drains: false,
             worker_slots: &[],
             ring: 0,
+            tasks: false,
         }
     }
 
@@ -99,6 +102,12 @@ impl Size {
     #[must_use]
     pub const fn ring(self, ring: u32) -> Self {
         Self { ring, ..self }
+    }
+
+    /// The same with tasks in the process of the first slot.
+    #[must_use]
+    pub const fn tasks(self) -> Self {
+        Self { tasks: true, ..self }
     }
 
     /// The same with this many leases.

@@ -1,13 +1,12 @@
-//! The rows: one promise each.
+//! The rows of method `sync` and of what is the same for all: one promise each.
 
 use crate::paired::{Effort, Paired, Spread, measure};
-use crate::table::Row;
-use crate::world::{BUFFERS, SamePages, World, frames, pool};
-use handfast::{File, Frame, Pool, Scope};
+use crate::reads::{Pace, READS};
+use crate::table::{Row, overhead, ratio};
+use crate::world::{SamePages, World, frames, pool};
+use handfast::{Method, Pool, Scope};
 use std::hint::black_box;
 
-/// Reads in one block of a sample.
-const READS: usize = 512;
 /// Calls without IO in one block of a sample.
 const CALLS: u32 = 2000;
 
@@ -30,7 +29,7 @@ impl Raw {
 
     /// One block of reads at these offsets.
     #[inline(always)]
-    fn reads(self, pages: &SamePages, offsets: &[u64]) {
+    pub fn reads(self, pages: &SamePages, offsets: &[u64]) {
         for (index, &offset) in offsets.iter().enumerate() {
             let read = match self {
                 Self::Preadv => pages.preadv(index, offset),
@@ -41,111 +40,52 @@ impl Raw {
     }
 }
 
-type Frames<'pool> = [Option<Frame<'pool>>];
-
-/// One block of reads through the pool, each finished before the next is started.
-fn reads_alone<'pool>(
-    scope: &mut Scope<'_, 'pool>,
-    (file, frames): (&File<'pool>, &mut Frames<'pool>),
-    offsets: &[u64],
-) {
-    for (index, &offset) in offsets.iter().enumerate() {
-        let place = &mut frames[index % BUFFERS];
-        let frame = place.take().expect("it came back");
-        let handle = scope.acquire().expect("none is handed out");
-        let pending = handle.read(file, frame, offset).expect("a good request");
-        let finished = scope.finish(pending).expect("an IO of this process");
-        black_box(finished.outcome.bytes().expect("a read of a good descriptor"));
-        *place = Some(finished.memory);
-    }
-}
-
-/// One block of reads through the pool in batches of 32.
-fn reads_in_batches<'pool>(
-    scope: &mut Scope<'_, 'pool>,
-    (file, frames): (&File<'pool>, &mut Frames<'pool>),
-    offsets: &[u64],
-) {
-    for offsets in offsets.chunks(BUFFERS) {
-        let mut started = [const { None }; BUFFERS];
-        let mut batch = scope.batch();
-        for ((place, pending), &offset) in frames.iter_mut().zip(&mut started).zip(offsets) {
-            let frame = place.take().expect("it came back");
-            let handle = batch.acquire().expect("none is handed out");
-            *pending = Some(handle.read(file, frame, offset).expect("a good request"));
-        }
-        batch.submit().expect("the method takes all");
-        for (place, pending) in frames.iter_mut().zip(&mut started) {
-            let pending = pending.take().expect("it was started");
-            let finished = scope.finish(pending).expect("an IO of this process");
-            black_box(finished.outcome.bytes().expect("a read of a good descriptor"));
-            *place = Some(finished.memory);
-        }
-    }
-}
-
-/// Reads in one of both ways, at the offsets of block after block.
+/// Reads at one of both paces, at the offsets of block after block.
 fn compare_reads(
     world: &World,
     effort: Effort,
-    (raw, in_batches): (Raw, bool),
+    (raw, pace): (Raw, Pace),
     offsets: &[u64],
 ) -> Paired {
-    let pool = pool(64);
+    let pool = pool(Method::Sync, 1, 64);
     let mut process = pool.attach().expect("a free slot");
     let mut frames = frames(&mut process);
     let first = frames[0].as_mut().expect("it is there");
-    let pages = SamePages::new(&pool, first, &world.path());
+    let pages = SamePages::new(&pool, first, world.cached());
     let file = process.file(pages.descriptor(), world.path()).expect("an open file");
     let mut scope = process.scope();
     let windows = offsets.len() / READS;
     let window = |block: usize| &offsets[block % windows * READS..][..READS];
     let count = u32::try_from(READS).expect("a small number");
     let baseline = |block| raw.reads(&pages, window(block));
-    if in_batches {
-        measure(effort, count, baseline, |block| {
-            reads_in_batches(&mut scope, (&file, &mut frames), window(block));
-        })
-    } else {
-        measure(effort, count, baseline, |block| {
-            reads_alone(&mut scope, (&file, &mut frames), window(block));
-        })
-    }
-}
-
-fn overhead(name: String, paired: Paired, bar: f64) -> Row {
-    let sides = Some((paired.baseline, paired.candidate));
-    Row { name, sides, figure: paired.difference, unit: "ns", bar }
-}
-
-fn ratio(name: &str, paired: Paired, bar: f64) -> Row {
-    let sides = Some((paired.baseline, paired.candidate));
-    Row { name: name.to_owned(), sides, figure: paired.ratio, unit: "x", bar }
+    measure(effort, count, baseline, |block| {
+        pace.reads(&mut scope, (&file, &mut frames), window(block));
+    })
 }
 
 /// All that handfast does for an IO, one at a time: a read past the end moves no byte.
 pub fn past_the_end_alone(world: &World, effort: Effort, raw: Raw) -> Row {
     let offsets = vec![world.past_the_end(); READS];
-    let paired = compare_reads(world, effort, (raw, false), &offsets);
+    let paired = compare_reads(world, effort, (raw, Pace::Alone), &offsets);
     overhead(format!("read past the end, one by one, over {}", raw.name()), paired, 40.0)
 }
 
 /// The same in batches of 32.
 pub fn past_the_end_in_batches(world: &World, effort: Effort, raw: Raw) -> Row {
     let offsets = vec![world.past_the_end(); READS];
-    let paired = compare_reads(world, effort, (raw, true), &offsets);
+    let paired = compare_reads(world, effort, (raw, Pace::Batches), &offsets);
     overhead(format!("read past the end, batches of 32, over {}", raw.name()), paired, 40.0)
 }
 
 /// Random reads of a cached file, one at a time.
 pub fn cached_alone(world: &World, effort: Effort) -> Row {
-    let paired = compare_reads(world, effort, (Raw::Preadv, false), &world.offsets);
+    let paired = compare_reads(world, effort, (Raw::Preadv, Pace::Alone), &world.offsets);
     ratio("8 KiB random cached reads, one by one, to preadv", paired, 1.03)
 }
 
 /// The same in batches of 32.
 pub fn cached_in_batches(world: &World, effort: Effort) -> Row {
-    let paired = compare_reads(world, effort, (Raw::Preadv, true), &world.offsets);
+    let paired = compare_reads(world, effort, (Raw::Preadv, Pace::Batches), &world.offsets);
     ratio("8 KiB random cached reads, batches of 32, to preadv", paired, 1.03)
 }
 
@@ -164,7 +104,7 @@ fn acquire_release(scope: &mut Scope<'_, '_>) {
 
 /// A handle that is acquired and given back unused.
 pub fn acquire_and_release(_world: &World, effort: Effort) -> Row {
-    let pool = pool(64);
+    let pool = pool(Method::Sync, 1, 64);
     let mut process = pool.attach().expect("a free slot");
     let mut scope = process.scope();
     let paired = measure(effort, CALLS, nothing, |_| acquire_release(&mut scope));
@@ -173,7 +113,7 @@ pub fn acquire_and_release(_world: &World, effort: Effort) -> Row {
 
 /// The same with one and with 1024 handles: the cost must not depend on it.
 pub fn acquire_of_many(effort: Effort) -> Row {
-    let (one, many) = (pool(1), pool(1024));
+    let (one, many) = (pool(Method::Sync, 1, 1), pool(Method::Sync, 1, 1024));
     let mut of_one = one.attach().expect("a free slot");
     let mut of_many = many.attach().expect("a free slot");
     let (mut of_one, mut of_many) = (of_one.scope(), of_many.scope());
@@ -184,7 +124,7 @@ pub fn acquire_of_many(effort: Effort) -> Row {
 
 /// Waiting for an IO that is over.
 pub fn wait_when_over(world: &World, effort: Effort) -> Row {
-    let pool = pool(64);
+    let pool = pool(Method::Sync, 1, 64);
     let mut process = pool.attach().expect("a free slot");
     let options = std::fs::OpenOptions::new().read(true).clone();
     let file = process.open(world.path(), &options).expect("the cached file");
@@ -210,6 +150,7 @@ pub fn wait_when_over(world: &World, effort: Effort) -> Row {
 pub fn memory_per_handle() -> Row {
     let len = |handles| {
         let pool = Pool::builder().processes(8).handles_per_process(handles).max_iovecs(1);
+        let pool = pool.method(Method::Sync);
         pool.max_handle_data(0).create().expect("memory for a small pool").segment_len()
     };
     // The difference is a multiple of a page whatever a handle takes, so rounding falls out.

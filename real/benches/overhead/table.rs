@@ -1,6 +1,6 @@
 //! The table at the end, and the machine that it was measured on.
 
-use crate::paired::Spread;
+use crate::paired::{Paired, Spread};
 use std::fs;
 
 /// One promise, and what was measured.
@@ -17,10 +17,22 @@ pub struct Row {
     pub bar: f64,
 }
 
+/// A row whose bar is for the difference in nanoseconds.
+pub fn overhead(name: String, paired: Paired, bar: f64) -> Row {
+    let sides = Some((paired.baseline, paired.candidate));
+    Row { name, sides, figure: paired.difference, unit: "ns", bar }
+}
+
+/// A row whose bar is for the ratio.
+pub fn ratio(name: &str, paired: Paired, bar: f64) -> Row {
+    let sides = Some((paired.baseline, paired.candidate));
+    Row { name: name.to_owned(), sides, figure: paired.ratio, unit: "x", bar }
+}
+
 /// Prints all rows, then one line on the machine.
 pub fn print(rows: &[Row]) {
     println!(
-        "{:<52} {:>9} {:>9} {:>9} {:>19} {:>9}  verdict",
+        "{:<57} {:>10} {:>10} {:>9} {:>17} {:>7}  verdict",
         "median of paired samples", "raw", "handfast", "figure", "middle half", "bar"
     );
     for row in rows {
@@ -34,7 +46,9 @@ pub fn print(rows: &[Row]) {
         let spread = format!("{:.digits$} to {:.digits$}", figure.lower, figure.upper);
         let most = format!("{bar:.*} {unit}", if *unit == "x" { 2 } else { 0 });
         let verdict = if figure.median <= *bar { "met" } else { "missed" };
-        println!("{name:<52} {raw:>9} {handfast:>9} {median:>9} {spread:>19} {most:>9}  {verdict}");
+        println!(
+            "{name:<57} {raw:>10} {handfast:>10} {median:>9} {spread:>17} {most:>7}  {verdict}"
+        );
     }
     println!("{}", machine());
 }

@@ -1,37 +1,47 @@
 //! What both sides share: files, offsets, and the very same pages of memory.
 
-use handfast::{Frame, Pool, Process, Registry};
-use std::fs::File;
+use handfast::{Frame, Method, Pool, Process, Registry};
+use std::fs::{File, OpenOptions};
 use std::io::Write as _;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
 /// Bytes of a block that is read.
 pub const BLOCK: usize = 8192;
 /// Frames of the pool, and buffers of the raw loop.
 pub const BUFFERS: usize = 32;
-/// Blocks of the cached file: 64 MiB.
+/// Blocks of each file: 64 MiB.
 const FILE_BLOCKS: usize = 8192;
+/// Words for what the processes tell each other.
+const USER_WORDS: u32 = 8;
 /// Random offsets; a power of two, so that a block's number selects a window of them.
 const OFFSETS: usize = 1 << 15;
 
-/// A file in the page cache, an empty one, and offsets into the first.
+/// A file in the page cache, one that is not, and offsets into both.
 pub struct World {
     directory: tempfile::TempDir,
-    /// Offsets of blocks in the cached file, in no order.
+    /// Offsets of blocks, in no order.
     pub offsets: Vec<u64>,
 }
 
 impl World {
-    /// Writes the file, so that it is in the page cache.
+    /// Writes the files, so that one is in the page cache.
     pub fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory for temporary files");
         let block: Vec<u8> = (0..=250_u8).cycle().take(BLOCK).collect();
-        let mut file = File::create(directory.path().join("cached")).expect("a new file");
-        for _ in 0..FILE_BLOCKS {
-            file.write_all(&block).expect("space for the file");
+        for name in ["cached", "direct"] {
+            let mut file = File::create(directory.path().join(name)).expect("a new file");
+            for _ in 0..FILE_BLOCKS {
+                file.write_all(&block).expect("space for the file");
+            }
+            file.sync_all().expect("clean pages: write-back must not run during a measurement");
+            if name == "direct" {
+                let all = rustix::fs::Advice::DontNeed;
+                // A hint; direct reads go to the device in any case.
+                let _not_cached = rustix::fs::fadvise(&file, 0, None, all);
+            }
         }
-        file.sync_all().expect("clean pages: write-back must not run during a measurement");
         Self { directory, offsets: random_offsets() }
     }
 
@@ -40,7 +50,37 @@ impl World {
         self.directory.path().join("cached")
     }
 
-    /// An offset past the end of the file: reads there have all the fixed cost and move nothing.
+    /// The path of the file that is not cached.
+    pub fn direct_path(&self) -> PathBuf {
+        self.directory.path().join("direct")
+    }
+
+    /// The cached file.
+    pub fn cached(&self) -> OwnedFd {
+        File::open(self.path()).expect("the cached file").into()
+    }
+
+    /// The other one, open for direct IO; or why that is not possible here.
+    pub fn direct(&self) -> Result<OwnedFd, String> {
+        let direct = libc::O_DIRECT;
+        let file = OpenOptions::new().read(true).custom_flags(direct).open(self.direct_path());
+        let file =
+            file.map_err(|error| format!("a file cannot be opened with O_DIRECT: {error}"))?;
+        let pool = pool(Method::Sync, 1, 1);
+        let mut process = pool.attach().expect("a free slot");
+        let known = process.file(file.try_clone().expect("a descriptor"), self.direct_path());
+        let limits = known.expect("an open file").direct_io_limits();
+        let fits = |(memory, block): (u32, u32)| {
+            BLOCK.is_multiple_of(memory as usize) && BLOCK.is_multiple_of(block as usize)
+        };
+        match limits {
+            Some(limits) if fits(limits) => Ok(file.into()),
+            Some(limits) => Err(format!("direct IO needs an alignment of {limits:?}")),
+            None => Err("the file system of temporary files has no direct IO".to_owned()),
+        }
+    }
+
+    /// An offset past the end of the files: reads there have all the fixed cost and move nothing.
     pub fn past_the_end(&self) -> u64 {
         ((FILE_BLOCKS + 16) * BLOCK) as u64
     }
@@ -58,10 +98,11 @@ fn random_offsets() -> Vec<u64> {
     std::iter::repeat_with(next).take(OFFSETS).collect()
 }
 
-/// A pool with one process and [`BUFFERS`] frames.
-pub fn pool(handles: u32) -> Pool {
+/// A pool with [`BUFFERS`] frames.
+pub fn pool(method: Method, processes: u32, handles: u32) -> Pool {
     let frames = u32::try_from(BUFFERS).expect("a small number");
-    let pool = Pool::builder().registry(Registry::new()).processes(1).handles_per_process(handles);
+    let pool = Pool::builder().registry(Registry::new()).method(method).processes(processes);
+    let pool = pool.handles_per_process(handles).user_words(USER_WORDS);
     let pool = pool.frames(frames).frame_size(u32::try_from(BLOCK).expect("a small number"));
     pool.create().expect("memory for a small pool")
 }
@@ -83,7 +124,7 @@ pub struct SamePages {
 impl SamePages {
     /// Maps the last `BUFFERS * BLOCK` bytes of the segment, which are the frames; checks that they
     /// are.
-    pub fn new(pool: &Pool, frame: &mut Frame<'_>, path: &std::path::Path) -> Self {
+    pub fn new(pool: &Pool, frame: &mut Frame<'_>, descriptor: OwnedFd) -> Self {
         let len = BUFFERS * BLOCK;
         let offset = pool.segment_len() - len as u64;
         // SAFETY: the address is the kernel's choice, so nothing that exists is replaced; the
@@ -99,7 +140,6 @@ impl SamePages {
             )
         };
         let base = base.expect("room for a second mapping").cast::<u8>();
-        let descriptor = File::open(path).expect("the cached file").into();
         let pages = Self { base, descriptor };
         frame.copy_from_slice(0, b"the same page").expect("a frame of this process");
         let at = frame.id().0 as usize * BLOCK;
@@ -135,8 +175,14 @@ impl SamePages {
         unsafe { libc::pread(fd, self.buffer(buffer), BLOCK, offset) }
     }
 
+    /// The same, lent.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+
+    /// Where a read goes.
     #[inline(always)]
-    fn buffer(&self, index: usize) -> *mut libc::c_void {
+    pub fn buffer(&self, index: usize) -> *mut libc::c_void {
         // SAFETY: the remainder keeps the offset inside of the mapping.
         unsafe { self.base.add(index % BUFFERS * BLOCK) }.cast()
     }

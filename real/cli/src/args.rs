@@ -2,12 +2,13 @@
 //! them.
 //!
 //! Every range is refused here, before anything is opened, with exit code 2 and the range in the
-//! message. The two hidden commands are the program's own: a coordinator starts its copiers with
-//! one of them, and `doctor` its second process with the other.
+//! message. The hidden commands are the program's own: a coordinator starts its copiers with one of
+//! them, a supervisor its workers with another, and `doctor` its second process with the third.
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use handfast::{MOST_WORKERS, Method, WorkerLimits, WorkerLimitsError};
 
 /// Most bytes that the buffers of one copy may take together.
 pub const MAX_BUFFER_BYTES: u64 = 1 << 30;
@@ -31,13 +32,19 @@ pub enum Command {
     Copy(CopyOptions),
     /// Tell what this machine can do for handfast, and what to do about the rest
     ///
-    /// One line for each fact: what was tried, "yes" or "no", and the remedy. Nothing is changed.
-    /// The exit code is 0 when the method "sync" works here, which is all that `handfast copy`
-    /// needs, and 1 otherwise.
+    /// One line for each fact: what was tried, "yes" or "no", and the remedy; and which method "auto"
+    /// stands for here. Nothing is changed. The exit code is 0 when the method "sync" works here, which
+    /// is all that `handfast copy` needs, and 1 otherwise.
     Doctor,
+    /// Run workers, which carry out the IO of a pool whose method is "worker"
+    #[command(long_about = WORKER_LONG, after_help = WORKER_EXAMPLES)]
+    Worker(WorkerOptions),
     /// A copier; started by the coordinator of a copy only
     #[command(name = "__copier", hide = true)]
     Copier(CopierOrders),
+    /// One worker; started by `worker` only
+    #[command(name = "__worker", hide = true)]
+    OneWorker(WorkerOrders),
     /// The second process of `doctor`; started by it only
     #[command(name = "__doctor-peer", hide = true)]
     DoctorPeer(PeerOrders),
@@ -76,12 +83,20 @@ Examples:
 
 On Ctrl-C, Ctrl-\\, SIGTERM or SIGHUP, and on any error, the copiers are stopped, the hidden file is \
 removed, and DST is what it was before. A second Ctrl-C does not wait for IO in flight. If the \
-coordinator itself is killed with SIGKILL its copiers die with it; the hidden file it leaves is \
-removed by the next copy to the same DST.
+coordinator itself is killed with SIGKILL its copiers and workers die with it; the hidden file it \
+leaves is removed by the next copy to the same DST, once the kernel has ended the IO of the dead.
 
 On success one line is printed on standard output, for example
   copied 1073741824 bytes in 0.812 s (1261 MiB/s), 32768 IOs by 4 processes [8192 8192 8192 \
-8192], method sync
+8192], method io_uring
+
+Methods:
+  auto      io_uring if it works here, else worker; a copier that cannot follow (its limits may be \
+lower) carries out its own IOs; --verbose tells why
+  sync      each copier carries out its own IOs, one after the other
+  worker    worker processes do it, LEAST to MOST of them as there is work; a worker that is killed \
+is replaced, and the copy is whole all the same
+  io_uring  the kernel does it, in a ring of each copier
 
 Exit codes:
   0    DST is a whole copy of SRC
@@ -131,6 +146,11 @@ pub struct CopyOptions {
     #[arg(long, value_enum, default_value_t = MethodOption::Auto)]
     pub method: MethodOption,
 
+    /// How many workers there are with the method worker: LEAST at all times, up to MOST [1 to 32]
+    #[arg(long, value_name = "LEAST:MOST", default_value = "1:8", value_parser = worker_limits)]
+    #[arg(allow_negative_numbers = true)]
+    pub workers: WorkerLimits,
+
     /// Print nothing but errors
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
@@ -147,6 +167,115 @@ pub enum MethodOption {
     Auto,
     /// Each copier carries out its own IOs
     Sync,
+    /// Worker processes carry them out
+    Worker,
+    /// The kernel carries them out, in a ring of each copier
+    #[value(name = "io_uring")]
+    IoUring,
+}
+
+impl From<MethodOption> for Method {
+    fn from(option: MethodOption) -> Self {
+        match option {
+            MethodOption::Auto => Self::Auto,
+            MethodOption::Sync => Self::Sync,
+            MethodOption::Worker => Self::Worker,
+            MethodOption::IoUring => Self::IoUring,
+        }
+    }
+}
+
+const WORKER_LONG: &str = "\
+Run workers, which carry out the IO of a pool whose method is \"worker\".
+
+This process is their supervisor. Each worker is a process of its own, which takes one slot of the \
+pool. There are never fewer than LEAST of them; one more is started, up to MOST, whenever all are busy \
+and IO is left waiting, and one that has been idle for SECONDS leaves. A worker that is killed is \
+replaced, and what it was about is carried out again by another one. SIGTERM or SIGINT to a worker lets \
+it finish its IO and leave; it is replaced, too.
+
+Workers run until the supervisor is told to stop, even if nobody else uses the pool any more. Without \
+workers the pool's processes carry out their IO themselves, so they can be started, stopped and started \
+again at any time.
+
+A worker reads and writes what it finds by the pool's own shared memory. It cannot run callbacks of an \
+application, nor reach memory that only the application can map: pools with registered callbacks or \
+with common regions are refused. Their applications run workers themselves (Process::work).";
+
+const WORKER_EXAMPLES: &str = "\
+Examples:
+  handfast worker /dev/shm/my-pool
+      2 to 8 workers for a named pool
+  handfast worker --least 1 --most 4 --idle 5 /proc/1234/fd/7
+      for the pool that process 1234 has open as descriptor 7
+  handfast worker --pool-fd 3 3<>/dev/shm/my-pool
+      for a pool that was inherited
+
+Ctrl-C, Ctrl-\\, SIGTERM or SIGHUP end it: the workers finish what they are about and leave. A second \
+Ctrl-C kills them. If the supervisor is killed with SIGKILL, its workers die with it.
+
+Exit codes:
+  1    the pool cannot be used, or no worker can be started
+  2    the command line was not understood
+  129  stopped by SIGHUP               130  stopped by SIGINT (Ctrl-C)
+  131  stopped by SIGQUIT (Ctrl-\\)     143  stopped by SIGTERM";
+
+/// Options of `handfast worker`.
+#[derive(Debug, Args)]
+pub struct WorkerOptions {
+    /// The pool: its name, or /proc/PID/fd/N of a process that has it open
+    #[arg(value_name = "POOL", required_unless_present = "pool_fd")]
+    pub pool: Option<PathBuf>,
+
+    /// Number of an inherited descriptor of the pool, instead of its name
+    #[arg(long, value_name = "N", conflicts_with = "pool")]
+    #[arg(value_parser = clap::value_parser!(u32), allow_negative_numbers = true)]
+    pub pool_fd: Option<u32>,
+
+    /// Fewest workers [1 to 32]
+    #[arg(long, value_name = "N", default_value_t = WorkerLimits::default().least())]
+    #[arg(value_parser = worker_count(), allow_negative_numbers = true)]
+    pub least: u32,
+
+    /// Most workers [1 to 32]
+    #[arg(long, value_name = "N", default_value_t = WorkerLimits::default().most())]
+    #[arg(value_parser = worker_count(), allow_negative_numbers = true)]
+    pub most: u32,
+
+    /// After how many seconds without an IO a worker leaves, if there are more than the fewest [1 to
+    /// 86400]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=86400), allow_negative_numbers = true)]
+    pub idle: u32,
+
+    /// Say on standard error when workers start and end
+    #[arg(short, long)]
+    pub verbose: bool,
+
+    /// The process that this one is to die with, and to tell its tally on standard output.
+    #[arg(long, hide = true)]
+    pub parent: Option<u32>,
+}
+
+impl WorkerOptions {
+    /// Checks what no single option can, and puts the numbers together.
+    pub fn limits(&self) -> Result<WorkerLimits, WorkerLimitsError> {
+        WorkerLimits::new(self.least, self.most)
+    }
+}
+
+/// What a supervisor tells a worker. The pool is the worker's standard input.
+#[derive(Debug, Args)]
+pub struct WorkerOrders {
+    /// Process id of the supervisor.
+    #[arg(long)]
+    pub supervisor: u32,
+    /// How many workers stay, however idle.
+    #[arg(long)]
+    pub least: u32,
+    /// After how many seconds without an IO the others leave.
+    #[arg(long)]
+    pub idle: u32,
 }
 
 impl CopyOptions {
@@ -194,9 +323,15 @@ pub struct CopierOrders {
     /// Bytes to copy; absent if SRC is to be read to its end.
     #[arg(long)]
     pub size: Option<u64>,
-    /// Path of SRC, for messages and for the IO target.
+    /// The coordinator's descriptors of SRC and of the temporary file, where workers find them.
+    #[arg(long, num_args = 2)]
+    pub descriptors: Vec<u32>,
+    /// Tell on standard error if the pool's method cannot be followed.
+    #[arg(long)]
+    pub verbose: bool,
+    /// Path of SRC, for messages.
     pub source: PathBuf,
-    /// Path of the temporary file, for messages and for the IO target.
+    /// Path of the temporary file, for messages.
     pub destination: PathBuf,
 }
 
@@ -206,6 +341,24 @@ pub struct PeerOrders {
     /// Wait reference, 16 bytes as hexadecimal digits.
     #[arg(long)]
     pub wait_reference: String,
+}
+
+fn worker_count() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=i64::from(MOST_WORKERS))
+}
+
+/// Reads `1:8`, or `4` for `4:4`.
+fn worker_limits(text: &str) -> Result<WorkerLimits, String> {
+    let (least, most) = text.split_once(':').unwrap_or((text, text));
+    let number = |digits: &str| {
+        digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())
+    };
+    let (Some(Some(least)), Some(Some(most))) = (number(least), number(most)) else {
+        return Err(format!(
+            "give the fewest and the most workers, 1 to {MOST_WORKERS}, as in 1:8"
+        ));
+    };
+    WorkerLimits::new(least, most).map_err(|error| error.to_string())
 }
 
 /// Reads `8192`, `64K` or `1M`.
@@ -241,6 +394,18 @@ mod tests {
     fn the_command_line_is_well_formed() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn worker_limits_are_a_range_or_one_number() {
+        let read = |text| worker_limits(text).map(|limits| (limits.least(), limits.most()));
+        assert_eq!((read("1:8"), read("4"), read("32:32")), (Ok((1, 8)), Ok((4, 4)), Ok((32, 32))));
+        for text in
+            ["", ":", "0", "0:4", "5:4", "1:33", "1:", ":3", "-1:3", "+1:3", "1:2:3", "many"]
+        {
+            let message = worker_limits(text).expect_err(text);
+            assert!(message.contains("32"), "{text}: {message}");
+        }
     }
 
     #[test]

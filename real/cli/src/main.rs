@@ -1,9 +1,9 @@
-//! The program `handfast`: copies a file with several processes through one pool of IO handles, and
-//! tells what the machine it runs on can do.
+//! The program `handfast`: copies a file with several processes through one pool of IO handles, runs
+//! workers for pools, and tells what the machine it runs on can do.
 //!
 //! Reading order: [`args`] (what can be asked for), [`copy`] (plan, destination, copiers,
-//! coordinator), [`doctor`] (the probes), [`signals`] and [`system`] (what both need of the
-//! operating system).
+//! coordinator), [`worker`] (supervisor and workers), [`doctor`] (the probes), [`signals`] and
+//! [`system`] (what all need of the operating system).
 #![forbid(unsafe_code)]
 
 mod args;
@@ -11,6 +11,7 @@ mod copy;
 mod doctor;
 mod signals;
 mod system;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,11 @@ fn main() -> ExitCode {
             Err(message) => Cli::command().error(ErrorKind::ValueValidation, message).exit(),
         },
         Command::Doctor => doctor::run(),
+        Command::Worker(options) => match options.limits() {
+            Ok(limits) => worker::run(&options, limits),
+            Err(error) => Cli::command().error(ErrorKind::ValueValidation, error).exit(),
+        },
+        Command::OneWorker(orders) => worker::run_one(&orders),
         Command::Copier(orders) => copy::run_copier(&orders),
         Command::DoctorPeer(orders) => doctor::run_peer(&orders),
     }

@@ -72,6 +72,7 @@ impl StopSignal {
 /// The signals of a coordinator.
 pub struct Signals {
     delivery: SignalDelivery<UnixStream, SignalOnly>,
+    seen: Option<StopSignal>,
 }
 
 impl Signals {
@@ -85,12 +86,20 @@ impl Signals {
         let (read, write) = UnixStream::pair()?;
         let delivery =
             SignalDelivery::with_pipe(read, write, SignalOnly, wanted.collect::<Vec<_>>())?;
-        Ok(Self { delivery })
+        Ok(Self { delivery, seen: None })
     }
 
     /// The stop signal that has arrived since the last call, if any; never blocks.
     pub fn take_stop(&mut self) -> Option<StopSignal> {
-        self.delivery.pending().filter_map(StopSignal::from_number).next()
+        self.see_stop();
+        self.seen.take()
+    }
+
+    /// The same, but the next call returns it again.
+    pub fn see_stop(&mut self) -> Option<StopSignal> {
+        let arrived = self.delivery.pending().filter_map(StopSignal::from_number).next();
+        self.seen = self.seen.or(arrived);
+        self.seen
     }
 
     /// Sleeps until a signal arrives, or one has arrived since the last [`Self::take_stop`], or
@@ -112,6 +121,16 @@ pub fn leave_to_coordinator() -> io::Result<()> {
     for number in [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXFSZ] {
         signal_hook::flag::register(number, Arc::clone(&unused))?;
     }
+    Ok(())
+}
+
+/// Lets stop signals only raise `leave`, in a process that looks at it between two IOs. SIGXFSZ is as of
+/// [`Signals::install`].
+pub fn leave_at_stop(leave: &Arc<AtomicBool>) -> io::Result<()> {
+    for signal in StopSignal::ALL {
+        signal_hook::flag::register(signal.number(), Arc::clone(leave))?;
+    }
+    signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     Ok(())
 }
 

@@ -1,13 +1,27 @@
 //! Small questions to the operating system that several parts ask.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, Write};
 
 use rustix::io::Errno;
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Pid, Resource, Signal, getppid, getrlimit, set_parent_process_death_signal};
 
 /// This program, whatever its name is by now.
 pub const SELF: &str = "/proc/self/exe";
+
+/// Says one line on standard error, in one piece: other processes of the program may speak at the same time.
+/// There is nobody to tell if that fails.
+pub fn say(message: &str) {
+    let _ = io::stderr().write_all(format!("handfast: {message}\n").as_bytes());
+}
+
+/// Makes this process die with its parent. The parent may be dead already, and then somebody else is
+/// the parent, which is an error.
+pub fn die_with_parent(parent: u32) -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    let now = getppid().map(Pid::as_raw_nonzero).and_then(|pid| u32::try_from(pid.get()).ok());
+    if now == Some(parent) { Ok(()) } else { Err(io::Error::other("it is gone")) }
+}
 
 /// What to do about an error whose own text does not say it, if it is one of those.
 ///

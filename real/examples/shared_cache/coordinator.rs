@@ -10,7 +10,8 @@ use crate::blocks::{Blocks, words_needed};
 use crate::options::Options;
 use crate::reader::{Orders, Random, Tally};
 use crate::verify::{Checksum, DATA_WORDS, registry};
-use handfast::Pool;
+use crate::worker;
+use handfast::{Method, Pool};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
@@ -37,10 +38,23 @@ pub fn main(options: &Options) -> Result<(), Failure> {
     let pool = make_pool(options, blocks)?;
     note_checksums(&pool, &path, blocks)?;
 
+    for refusal in &pool.method_choice().refusals {
+        println!("{refusal}");
+    }
+    let mut workers = start_workers(options, &pool)?;
     let began = Instant::now();
     let tallies = run_readers(options, &pool, &path)?;
     let seconds = began.elapsed().as_secs_f64();
-    summarise(blocks, &tallies, seconds)
+    for worker in &mut workers {
+        // `wait` closes the worker's standard input first, so that it leaves.
+        let status = worker.wait()?;
+        if !status.success() {
+            return Err(format!("a worker ended with {status}").into());
+        }
+    }
+    let how = if options.direct { ", direct" } else { "" };
+    let title = format!("{blocks} blocks, {seconds:.2} s by method {}{how}", pool.method());
+    summarise(blocks, &tallies, (&title, options.busy.ms()))
 }
 
 /// A file that no two blocks of are alike.
@@ -51,19 +65,24 @@ fn make_file(mib: u32) -> Result<tempfile::NamedTempFile, Failure> {
         let bytes: Vec<u8> = (0..1 << 17).flat_map(|_| random.next().to_le_bytes()).collect();
         file.write_all(&bytes)?;
     }
+    // A direct read would wait until it is on the disk.
+    file.as_file().sync_all()?;
     Ok(file)
 }
 
 /// A pool with a frame for every block, and for the reads that find the block claimed already.
 fn make_pool(options: &Options, blocks: u32) -> Result<Pool, Failure> {
     let words = words_needed(blocks).ok_or("the file has too many blocks: use larger ones")?;
-    let in_flight = options.processes * options.queue_depth;
+    let workers =
+        if matches!(options.method, Method::Auto | Method::Worker) { options.workers } else { 0 };
+    let in_flight = (options.processes + workers) * options.queue_depth;
     if in_flight > u32::from(u16::MAX) {
         return Err("use fewer processes or a lower queue depth: too many handles".into());
     }
     let builder = Pool::builder()
         .registry(registry()?)
-        .processes(options.processes)
+        .method(options.method)
+        .processes(options.processes + workers)
         .handles_per_process(options.queue_depth)
         .frames(blocks.saturating_add(in_flight))
         .frame_size(options.block_size)
@@ -88,8 +107,29 @@ fn note_checksums(pool: &Pool, path: &Path, blocks: u32) -> Result<(), Failure> 
     Ok(())
 }
 
+/// Starts the workers, if the method needs some, and returns when all of them are about to work.
+fn start_workers(options: &Options, pool: &Pool) -> Result<Vec<Child>, Failure> {
+    let mut workers = Vec::new();
+    let wanted = if pool.method() == Method::Worker { options.workers } else { 0 };
+    for _ in 0..wanted {
+        let arguments = [worker::ROLE.to_owned(), path_of(pool)];
+        workers.push(start(&std::env::current_exe()?, &arguments)?);
+    }
+    for worker in &mut workers {
+        let mut line = String::new();
+        let output = worker.stdout.take().ok_or("a worker without an output")?;
+        BufReader::new(output).read_line(&mut line)?;
+    }
+    Ok(workers)
+}
+
+/// The segment is a memfd without a name; a process of the same user can open it through /proc.
+fn path_of(pool: &Pool) -> String {
+    format!("/proc/{}/fd/{}", std::process::id(), pool.as_fd().as_raw_fd())
+}
+
 fn run_readers(options: &Options, pool: &Pool, path: &Path) -> Result<Vec<Tally>, Failure> {
-    let segment = format!("/proc/{}/fd/{}", std::process::id(), pool.as_fd().as_raw_fd());
+    let segment = path_of(pool);
     let file = path.to_str().ok_or("the file's path is not UTF-8")?;
     let program = std::env::current_exe()?;
     // A single process has nobody who could join it.
@@ -97,9 +137,9 @@ fn run_readers(options: &Options, pool: &Pool, path: &Path) -> Result<Vec<Tally>
     let mut readers = Vec::new();
     for number in 0..options.processes {
         let (segment, file) = (segment.clone(), file.to_owned());
-        let queue_depth = options.queue_depth;
-        let orders = Orders { segment, file, number, queue_depth, ensure_join };
-        readers.push(start(&program, &orders)?);
+        let Options { queue_depth, direct, busy, .. } = *options;
+        let orders = Orders { segment, file, number, queue_depth, ensure_join, direct, busy };
+        readers.push(start(&program, &orders.to_arguments())?);
     }
     // A reader that failed closes its output without a tally; its exit code tells below.
     let heard: Vec<Option<Tally>> = readers.iter_mut().map(hear).collect();
@@ -117,9 +157,9 @@ fn run_readers(options: &Options, pool: &Pool, path: &Path) -> Result<Vec<Tally>
     heard.into_iter().collect::<Option<_>>().ok_or_else(|| "a process told nothing".into())
 }
 
-fn start(program: &Path, orders: &Orders) -> Result<Child, Failure> {
+fn start(program: &Path, arguments: &[String]) -> Result<Child, Failure> {
     let mut command = Command::new(program);
-    command.args(orders.to_arguments()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
     Ok(command.spawn()?)
 }
 
@@ -129,7 +169,7 @@ fn hear(reader: &mut Child) -> Option<Tally> {
     Tally::from_line(&line)
 }
 
-fn summarise(blocks: u32, tallies: &[Tally], seconds: f64) -> Result<(), Failure> {
+fn summarise(blocks: u32, tallies: &[Tally], (title, busy_ms): (&str, u32)) -> Result<(), Failure> {
     println!("process    issued    joined       hit  bytes checked");
     let mut total = Tally::default();
     for (number, tally) in tallies.iter().enumerate() {
@@ -138,9 +178,14 @@ fn summarise(blocks: u32, tallies: &[Tally], seconds: f64) -> Result<(), Failure
         total.joined += tally.joined;
         total.hit += tally.hit;
         total.checked += tally.checked;
+        total.longest_us = total.longest_us.max(tally.longest_us);
     }
     print_row("total", total);
-    println!("{blocks} blocks, {seconds:.2} s: every byte was right");
+    let longest_ms = total.longest_us / 1000;
+    println!("{title}, longest join {longest_ms} ms: every byte was right");
+    if busy_ms > 0 && longest_ms >= u64::from(busy_ms) {
+        return Err(format!("somebody was held up by one who was busy for {busy_ms} ms").into());
+    }
     let wanted = u64::from(blocks) * tallies.len() as u64;
     if total.issued != u64::from(blocks) {
         return Err(format!("{} reads were issued for {blocks} blocks", total.issued).into());
@@ -152,6 +197,6 @@ fn summarise(blocks: u32, tallies: &[Tally], seconds: f64) -> Result<(), Failure
 }
 
 fn print_row(name: &str, tally: Tally) {
-    let Tally { issued, joined, hit, checked } = tally;
+    let Tally { issued, joined, hit, checked, .. } = tally;
     println!("{name:<7} {issued:>9} {joined:>9} {hit:>9} {checked:>14}");
 }

@@ -2,8 +2,8 @@
 //! by whoever comes first, and everybody else joins that read or hits what it brought.
 //!
 //! Read in this order: [`blocks`] (the header of a block, the whole idea), [`verify`] (the callback
-//! that claims a block and marks it valid), [`reader`] (one process), [`coordinator`] (starts them and
-//! adds up), [`options`].
+//! that claims a block and marks it valid), [`reader`] (one process), [`worker`] (one that executes reads for
+//! the others, with that method), [`coordinator`] (starts them and adds up), [`options`].
 //!
 //! A process never dies holding up the others: a read whose reader died is over, as far as any
 //! waiter can see, without having marked its block valid, and the next who wants the block reads it.
@@ -13,6 +13,7 @@ mod coordinator;
 mod options;
 mod reader;
 mod verify;
+mod worker;
 
 use options::{HELP, Options};
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Some(reader::ROLE) => reader::main(&arguments[1..]),
+        Some(worker::ROLE) => worker::main(&arguments[1..]),
         _ => Options::parse(&arguments).and_then(|options| coordinator::main(&options)),
     };
     match outcome {

@@ -1,12 +1,13 @@
 //! What the user asked for.
 
 use crate::Failure;
+use handfast::Method;
 use std::path::PathBuf;
 
 pub const HELP: &str = "\
 Several processes share the frames of one pool as a page cache of a file. Each of them looks at every
 block and compares every byte; each block is read once. Prints the reads issued, the blocks found in
-flight and joined, and the blocks found in the cache.
+flight and joined, the blocks found in the cache, and the time that it took.
 
 Usage: cargo run --release -p handfast --example shared_cache -- [FILE] [OPTIONS]
 
@@ -18,10 +19,54 @@ Options:
   --processes N      how many processes share the cache [4]
   --block-size N     bytes in a block, a multiple of 512 [8192]
   --queue-depth N    reads that a process has in flight at a time [8]
+  --method M         who executes the reads: auto, sync, worker or io_uring [auto]
+  --workers N        worker processes, with the method worker [2]
+  --direct           read around the page cache (O_DIRECT), so that every read goes to the disk
   --ensure-join      whoever reads the first block starts the read only when somebody waits for it
+  --spin N           the same, and then computes for N milliseconds with its reads in flight: nobody
+                     is held up by that
+  --sleep N          the same, asleep outside of the pool
   -h, --help         this text
 
-The whole file must fit into memory. Exit code 0: every byte was right and no block was read twice.";
+The whole file must fit into memory. Exit code 0: every byte was right, no block was read twice, and no
+wait lasted as long as the spin or sleep of the one who had started the read.";
+
+/// What whoever reads the first block does with its reads in flight.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Busy {
+    /// Finishes them.
+    No,
+    /// Computes for so many milliseconds.
+    Spins(u32),
+    /// Sleeps for so many milliseconds.
+    Sleeps(u32),
+}
+
+impl Busy {
+    pub fn to_argument(self) -> String {
+        match self {
+            Self::No => "no".to_owned(),
+            Self::Spins(ms) => format!("spins {ms}"),
+            Self::Sleeps(ms) => format!("sleeps {ms}"),
+        }
+    }
+
+    pub fn from_argument(text: &str) -> Option<Self> {
+        match text.split_once(' ') {
+            Some(("spins", ms)) => Some(Self::Spins(ms.parse().ok()?)),
+            Some(("sleeps", ms)) => Some(Self::Sleeps(ms.parse().ok()?)),
+            Some(_) => None,
+            None => (text == "no").then_some(Self::No),
+        }
+    }
+
+    pub fn ms(self) -> u32 {
+        match self {
+            Self::No => 0,
+            Self::Spins(ms) | Self::Sleeps(ms) => ms,
+        }
+    }
+}
 
 /// The options, checked as far as the pool does not do it.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,7 +76,11 @@ pub struct Options {
     pub processes: u32,
     pub block_size: u32,
     pub queue_depth: u32,
+    pub method: Method,
+    pub workers: u32,
+    pub direct: bool,
     pub ensure_join: bool,
+    pub busy: Busy,
 }
 
 impl Default for Options {
@@ -42,7 +91,11 @@ impl Default for Options {
             processes: 4,
             block_size: 8192,
             queue_depth: 8,
+            method: Method::Auto,
+            workers: 2,
+            direct: false,
             ensure_join: false,
+            busy: Busy::No,
         }
     }
 }
@@ -59,7 +112,14 @@ impl Options {
                     options.block_size = number(argument, rest.next(), 512..=1 << 20)?;
                 }
                 "--queue-depth" => options.queue_depth = number(argument, rest.next(), 1..=32)?,
+                "--method" => options.method = method(rest.next())?,
+                "--workers" => options.workers = number(argument, rest.next(), 1..=32)?,
+                "--direct" => options.direct = true,
                 "--ensure-join" => options.ensure_join = true,
+                "--spin" => options.busy = Busy::Spins(number(argument, rest.next(), 1..=20_000)?),
+                "--sleep" => {
+                    options.busy = Busy::Sleeps(number(argument, rest.next(), 1..=20_000)?);
+                }
                 unknown if unknown.starts_with('-') => {
                     return Err(format!("there is no option {unknown}; see --help").into());
                 }
@@ -69,8 +129,15 @@ impl Options {
                 file => options.file = Some(file.into()),
             }
         }
+        options.ensure_join |= options.busy != Busy::No;
         Ok(options)
     }
+}
+
+fn method(name: Option<&String>) -> Result<Method, Failure> {
+    let all = [Method::Auto, Method::Sync, Method::Worker, Method::IoUring];
+    let found = all.into_iter().find(|method| Some(method.name()) == name.map(String::as_str));
+    found.ok_or_else(|| "--method needs one of auto, sync, worker, io_uring".into())
 }
 
 fn number(

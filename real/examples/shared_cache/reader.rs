@@ -8,22 +8,27 @@
 //! 3. submits its reads and finishes them;
 //! 4. waits for those that others had claimed: joins.
 //!
-//! It holds no other process up while it waits, because its own reads are over by then.
+//! It holds no other process up while it waits, because its own reads are over by then; nor while it computes
+//! or sleeps with reads in flight: whoever waits for them has a worker, the kernel, or a thread that attends to
+//! this process's ring complete them.
 
 use crate::Failure;
 use crate::blocks::{Blocks, Claim, Look};
+use crate::options::Busy;
 use crate::verify::{Claiming, VERIFY, registry};
 use handfast::{
     File, Frame, FrameId, HandleView, Pending, Pool, Process, RawResult, Scope, WaitRef,
 };
 use std::fs::OpenOptions;
 use std::io::Read;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The first argument of a process that the coordinator starts.
 pub const ROLE: &str = "--reader";
+
+const O_DIRECT: i32 = libc::O_DIRECT;
 
 /// Nobody reads one block for so long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -39,17 +44,21 @@ pub struct Tally {
     pub hit: u64,
     /// Bytes compared with the file.
     pub checked: u64,
+    /// The longest wait for somebody else's read, in microseconds.
+    pub longest_us: u64,
 }
 
 impl Tally {
     pub fn to_line(self) -> String {
-        format!("{} {} {} {}", self.issued, self.joined, self.hit, self.checked)
+        let Self { issued, joined, hit, checked, longest_us } = self;
+        format!("{issued} {joined} {hit} {checked} {longest_us}")
     }
 
     pub fn from_line(line: &str) -> Option<Self> {
         let mut numbers = line.split_whitespace().map(|number| number.parse().ok());
         let mut next = || numbers.next().flatten();
-        Some(Self { issued: next()?, joined: next()?, hit: next()?, checked: next()? })
+        let (issued, joined, hit, checked) = (next()?, next()?, next()?, next()?);
+        Some(Self { issued, joined, hit, checked, longest_us: next()? })
     }
 }
 
@@ -60,18 +69,23 @@ pub struct Orders {
     pub number: u32,
     pub queue_depth: u32,
     pub ensure_join: bool,
+    pub direct: bool,
+    pub busy: Busy,
 }
 
 impl Orders {
     pub fn to_arguments(&self) -> Vec<String> {
-        let numbers = [self.number, self.queue_depth, u32::from(self.ensure_join)];
+        let flags = [self.ensure_join, self.direct].map(u32::from);
+        let numbers = [self.number, self.queue_depth, flags[0], flags[1]];
         let strings = [ROLE, &self.segment, &self.file].map(str::to_owned);
-        strings.into_iter().chain(numbers.map(|number| number.to_string())).collect()
+        let numbers = numbers.map(|number| number.to_string());
+        strings.into_iter().chain(numbers).chain([self.busy.to_argument()]).collect()
     }
 
     fn from_arguments(arguments: &[String]) -> Result<Self, Failure> {
-        let [segment, file, number, queue_depth, ensure_join] = arguments else {
-            return Err(format!("{ROLE} is for the coordinator's use").into());
+        let not_for_users = || format!("{ROLE} is for the coordinator's use");
+        let [segment, file, number, queue_depth, ensure_join, direct, busy] = arguments else {
+            return Err(not_for_users().into());
         };
         Ok(Self {
             segment: segment.clone(),
@@ -79,6 +93,8 @@ impl Orders {
             number: number.parse()?,
             queue_depth: queue_depth.parse()?,
             ensure_join: ensure_join == "1",
+            direct: direct == "1",
+            busy: Busy::from_argument(busy).ok_or_else(not_for_users)?,
         })
     }
 }
@@ -89,7 +105,16 @@ pub fn main(arguments: &[String]) -> Result<(), Failure> {
     let pool = Pool::open(Path::new(&orders.segment), registry()?)?;
     let mut me = pool.attach()?;
     let path = Path::new(&orders.file);
-    let file = me.open(path, OpenOptions::new().read(true))?;
+    let mut options = OpenOptions::new();
+    options.read(true);
+    if orders.direct {
+        options.custom_flags(O_DIRECT);
+    }
+    let opened = me.open(path, &options);
+    let file = opened.map_err(|error| match orders.direct {
+        true => format!("{error}: does its file system support direct IO?"),
+        false => error.to_string(),
+    })?;
     let plain = std::fs::File::open(path)?;
     let length = plain.metadata()?.len();
     let mut reader = Reader {
@@ -100,6 +125,7 @@ pub fn main(arguments: &[String]) -> Result<(), Failure> {
         length,
         kept: Vec::new(),
         tally: Tally::default(),
+        busy: orders.busy,
     };
     reader.walk(&mut me, &orders)?;
     println!("{}", reader.tally.to_line());
@@ -121,6 +147,7 @@ struct Reader<'pool> {
     length: u64,
     kept: Vec<Frame<'pool>>,
     tally: Tally,
+    busy: Busy,
 }
 
 /// A read on its way. Until its batch is submitted it only waits for others to join.
@@ -187,10 +214,13 @@ impl<'pool> Reader<'pool> {
         for &(block, seen) in wanted {
             reads.push(self.stage(&mut batch, block, seen)?);
         }
-        if let Some(read) = reads.first().filter(|read| await_peer && self.is_mine(read.claiming)) {
+        let first = reads.first().filter(|read| await_peer && self.is_mine(read.claiming));
+        if let Some(read) = first {
             await_waiter(self.pool, read.pending.wait_ref())?;
         }
+        let busy = first.map_or(Busy::No, |_| self.busy);
         batch.submit()?;
+        be_busy(busy);
         let mut others = Vec::new();
         for read in reads {
             let block = read.claiming.block;
@@ -215,8 +245,8 @@ impl<'pool> Reader<'pool> {
         block: u32,
         seen: Claim,
     ) -> Result<Staged<'pool>, Failure> {
-        let mut frame = scope.frame().ok_or("the pool has no free frame left")?;
-        frame.set_len(self.len_of(block))?;
+        // The last read may be longer than what is left of the file: it brings what there is.
+        let frame = scope.frame().ok_or("the pool has no free frame left")?;
         let mut handle = scope.acquire()?;
         let mine = Claim::of(handle.wait_ref()).ok_or("the pool has too many handles")?;
         let claiming = Claiming { block, seen, mine };
@@ -234,6 +264,8 @@ impl<'pool> Reader<'pool> {
             let claim = match self.blocks.look(block) {
                 Look::Valid(frame) => {
                     self.tally.joined += 1;
+                    let us = u64::try_from(began.elapsed().as_micros())?;
+                    self.tally.longest_us = self.tally.longest_us.max(us);
                     return self.check(block, frame);
                 }
                 Look::Missing(claim) => claim,
@@ -276,6 +308,20 @@ impl<'pool> Reader<'pool> {
         let left = self.length.saturating_sub(self.offset(block));
         usize::try_from(left)
             .map_or(self.pool.frame_size(), |left| left.min(self.pool.frame_size()))
+    }
+}
+
+/// Does something else, with reads in flight.
+fn be_busy(busy: Busy) {
+    let (began, time) = (Instant::now(), Duration::from_millis(busy.ms().into()));
+    match busy {
+        Busy::No => {}
+        Busy::Spins(_) => {
+            while began.elapsed() < time {
+                std::hint::spin_loop();
+            }
+        }
+        Busy::Sleeps(_) => std::thread::sleep(time),
     }
 }
 

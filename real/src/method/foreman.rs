@@ -78,23 +78,31 @@ impl WorkerLimits {
 pub struct Foreman<'pool> {
     pool: &'pool Inner,
     limits: WorkerLimits,
+    /// Whether one more would be started if workers asked for it.
+    heeds: bool,
 }
 
 impl Foreman<'_> {
     /// How many workers to start now, when `running` of those that were started have not ended. Workers that
-    /// died are counted off.
+    /// died are counted off. As long as one that was started does not work yet, none is started because
+    /// workers ask for more: it may be enough.
     pub fn to_start(&mut self, running: u32) -> u32 {
         let Some(staff) = self.pool.staff() else { return 0 };
         self.pool.count_off_the_dead();
-        self.limits.to_start(running, staff.take_wanted())
+        let on_its_way = staff.alive() < u64::from(running);
+        // What is not heeded is not taken, so that busy workers do not ask, and wake the foreman, for each IO.
+        self.heeds = running < self.limits.most && !on_its_way;
+        self.limits.to_start(running, self.heeds && staff.take_wanted())
     }
 
     /// Sleeps until a worker is wanted, one has ended, somebody has called [`Pool::rouse_foreman`], or the
-    /// time is over. May return for no reason.
+    /// time is over; not at all if `anything` is there to do. May return for no reason.
     pub fn sleep(&self, at_most: Duration, anything: impl FnOnce() -> bool) {
         let Some(staff) = self.pool.staff() else { return };
         let ticket = staff.bell().ticket();
-        if !anything() {
+        // A worker that asked after `to_start` and before the ticket was taken does not ask again.
+        let wanted = self.heeds && staff.is_wanted();
+        if !wanted && !anything() {
             let ns = u64::try_from(at_most.as_nanos()).unwrap_or(u64::MAX);
             let (Slept::LookAgain | Slept::SliceOver) = staff.bell().sleep(ticket, ns);
         }
@@ -106,7 +114,7 @@ impl Pool {
     /// see `real/tests/workers.rs`; as processes: `handfast worker`.
     #[must_use]
     pub fn foreman(&self, limits: WorkerLimits) -> Foreman<'_> {
-        Foreman { pool: self.inner(), limits }
+        Foreman { pool: self.inner(), limits, heeds: false }
     }
 
     /// Ends a foreman's sleep.
@@ -151,6 +159,50 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::method::Method;
+    use std::time::Instant;
+
+    const LONG: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_millis(20);
+
+    /// How long a foreman sleeps at most so long, who was told of one running worker and then of a wish.
+    fn slept(most: u32, at_most: Duration) -> Duration {
+        let pool = Pool::builder().method(Method::Worker).create().unwrap();
+        let process = pool.attach().unwrap();
+        let staff = pool.inner().staff().unwrap();
+        staff.begin(process.slot());
+        let mut foreman = pool.foreman(WorkerLimits::new(1, most).unwrap());
+        assert_eq!(foreman.to_start(1), 0);
+        staff.ask_for_more();
+        let began = Instant::now();
+        foreman.sleep(at_most, || false);
+        assert_eq!(foreman.to_start(1), most - 1);
+        began.elapsed()
+    }
+
+    #[test]
+    fn a_wish_between_the_look_and_the_sleep_is_heard() {
+        assert!(slept(2, LONG) < LONG);
+    }
+
+    #[test]
+    fn a_wish_that_cannot_be_granted_keeps_no_foreman_awake() {
+        assert!(slept(1, SHORT) >= SHORT);
+    }
+
+    #[test]
+    fn none_is_started_for_a_wish_while_one_is_on_its_way() {
+        let pool = Pool::builder().method(Method::Worker).create().unwrap();
+        let process = pool.attach().unwrap();
+        let staff = pool.inner().staff().unwrap();
+        let mut foreman = pool.foreman(WorkerLimits::new(1, 3).unwrap());
+        staff.ask_for_more();
+        assert_eq!(foreman.to_start(1), 0);
+        staff.begin(process.slot());
+        assert_eq!(foreman.to_start(1), 0, "the one that has begun may be enough");
+        staff.ask_for_more();
+        assert_eq!([foreman.to_start(1), foreman.to_start(1)], [1, 0]);
+    }
 
     #[test]
     fn behaviour_81_82_limits_out_of_range_are_refused() {

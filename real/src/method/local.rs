@@ -166,6 +166,15 @@ impl<'pool> Local<'pool> {
         matches!(self.engine, Engine::InPlace)
     }
 
+    /// Whether a handle's IO was given to the kernel and nobody has taken its completion yet.
+    #[inline(always)]
+    pub fn is_in_ring(&self, io: HandleId) -> bool {
+        match &self.engine {
+            Engine::InPlace | Engine::Workers(_) => false,
+            Engine::Ring(side) => side.flights.is_outstanding(self.index(io)),
+        }
+    }
+
     /// Whether only the issuer can execute an IO on this file with such memory.
     #[inline(always)]
     pub fn is_only_for_issuer(

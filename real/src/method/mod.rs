@@ -85,6 +85,10 @@ pub struct MethodChoice {
     pub method: Method,
     /// What was tried before it.
     pub refusals: Vec<MethodRefusal>,
+    /// Of [`Method::IoUring`]: whether the kernel puts completions into the pool's own memory, where survivors
+    /// find the results of a dead process's IO (Linux 6.6, or 6.10). Without, waiters learn that its issuer
+    /// died. `None` where no ring was tried.
+    pub shares_completions: Option<bool>,
 }
 
 impl MethodChoice {
@@ -98,18 +102,26 @@ impl MethodChoice {
     pub(crate) fn for_slots(slots: u32) -> Self {
         let mut refusals = Vec::new();
         match uring::probe() {
-            Ok(_) => return Self { method: Method::IoUring, refusals },
+            Ok(facts) => {
+                let shares_completions = Some(facts.shared);
+                return Self { method: Method::IoUring, refusals, shares_completions };
+            }
             Err(error) => refusals.push(MethodRefusal::of_ring(&error)),
         }
         if slots > 1 {
-            return Self { method: Method::Worker, refusals };
+            return Self { refusals, ..Self::told(Method::Worker) };
         }
         refusals.push(MethodRefusal {
             method: Method::Worker,
             cause: "the pool has one slot, and a worker needs one, too".to_owned(),
             remedy: "make the pool with more processes".to_owned(),
         });
-        Self { method: Method::Sync, refusals }
+        Self { refusals, ..Self::told(Method::Sync) }
+    }
+
+    /// A method that was not tried here.
+    pub(crate) fn told(method: Method) -> Self {
+        Self { method, refusals: Vec::new(), shares_completions: None }
     }
 }
 

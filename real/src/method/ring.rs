@@ -32,17 +32,25 @@ use handfast_core::outcome::RawResult;
 use handfast_core::platform::Slept;
 use handfast_core::protocol::lead::{Entry, Queue};
 use handfast_core::protocol::{Deliver, LedRing, Ring, Shared as _};
+use rustix::process::{Resource, getrlimit};
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::os::fd::{BorrowedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 /// Submission entries: a batch, and one to rouse.
 const SUBMISSIONS: u32 = 64;
-/// Places in the table of registered files; the first is the slot lock's.
+/// Places in the table of registered files, if so many files may be open; the first is the slot lock's.
 const FILES: u32 = 64;
+
+fn files() -> u32 {
+    let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    FILES.min(u32::try_from(most / 4).unwrap_or(FILES)).max(1)
+}
+/// A place costs as much as some dozens of uses without one.
+const USES_BEFORE_REGISTERED: u32 = 4;
 /// How often a request that the kernel could not do now is submitted again.
 const AGAIN: u8 = 8;
 /// User data of what is no IO.
@@ -59,6 +67,8 @@ pub(crate) struct ProcessRing {
     submitting: Mutex<Option<Submitting>>,
     reaping: Mutex<Option<Reaping>>,
     fd: Mutex<Option<Arc<RingFd>>>,
+    /// What rouses the sleeper is under way: there is room for one in the queue.
+    roused: AtomicBool,
     dropped: AtomicU64,
 }
 
@@ -112,13 +122,13 @@ impl ProcessRing {
             submissions: SUBMISSIONS.min(completions),
             completions,
             queue: segment.queue(slot),
-            files: FILES,
+            files: files(),
             keep: Some(lock),
         };
         let made = uring::make(wanted)?;
         let flights = Arc::new(Flights::new(handles.clone()));
         let requests = handles.map(|_| None).collect();
-        let files = Arc::new(RingFiles::new(Arc::clone(&made.ring)));
+        let files = Arc::new(RingFiles::new(Arc::clone(&made.ring), wanted.files));
         *locked(&self.submitting) = Some(Submitting {
             submission: made.submission,
             requests,
@@ -135,6 +145,7 @@ impl ProcessRing {
         });
         *locked(&self.fd) = Some(made.ring);
         self.broken.store(false, Ordering::Relaxed);
+        self.roused.store(false, Ordering::Relaxed);
         self.open.store(true, Ordering::Release);
         Ok(())
     }
@@ -236,6 +247,8 @@ pub(crate) struct Wish {
 }
 
 impl Submitting {
+    /// # Safety
+    /// As of [`ProcessRing::submit`].
     unsafe fn push(&mut self, id: HandleId, generation: Generation, wish: Wish) {
         let index = id.0.wrapping_sub(self.flights.first);
         let Some(user_data) = self.flights.take_off(index, generation) else { return };
@@ -324,13 +337,19 @@ impl Ring for ProcessRing {
     }
 
     fn rouse(&self) {
+        if self.roused.swap(true, Ordering::AcqRel) {
+            return;
+        }
         if let Some(submitting) = locked(&self.submitting).as_mut() {
             let (op, target, user_data) = (Op::Nop, Target::Fd(-1), ROUSE);
             let (addr, len, offset, offload) = (0, 0, 0, false);
             let entry = SubmissionEntry { op, target, addr, len, offset, user_data, offload };
             // SAFETY: it names no memory and no file.
             let _pushed_unless_full = unsafe { submitting.submission.push(&entry) };
-            let _roused_or_awake_after_its_slice = submitting.submission.submit();
+            if submitting.submission.submit() != Submitted::All {
+                // The next submission takes it along; until then nobody is roused.
+                self.roused.store(false, Ordering::Release);
+            }
         }
     }
 }
@@ -352,7 +371,9 @@ impl Queue for Held<'_> {
             let found = self.queue.flights.find(completion.user_data);
             let Some(io) = found else {
                 self.queue.head = Some((false, None));
-                if completion.user_data != ROUSE {
+                if completion.user_data == ROUSE {
+                    self.ring.roused.store(false, Ordering::Release);
+                } else {
                     self.ring.dropped.fetch_add(1, Ordering::Relaxed);
                 }
                 return Some(Entry { io: None, raw: RawResult(completion.result) });
@@ -424,7 +445,6 @@ impl Flights {
 
     /// The flight that has this user data, and that has not landed.
     fn find(&self, user_data: u64) -> Option<InFlight> {
-        #[expect(clippy::cast_possible_truncation, reason = "ten bits")]
         let index = (user_data & 0x3ff) as u32;
         let flight = self.flights.get(index as usize)?;
         let generation = flight.taken_off.load(Ordering::Relaxed);
@@ -470,8 +490,8 @@ pub(crate) struct RingFiles {
 }
 
 impl RingFiles {
-    fn new(ring: Arc<RingFd>) -> Self {
-        Self { ring, free: Mutex::new((1..FILES).rev().collect()) }
+    fn new(ring: Arc<RingFd>, files: u32) -> Self {
+        Self { ring, free: Mutex::new((1..files).rev().collect()) }
     }
 
     /// Registers a file, if there is room.
@@ -482,6 +502,17 @@ impl RingFiles {
         }
         locked(&self.free).push(index);
         None
+    }
+}
+
+/// How often a file was used without a place: one that is used again and again gets one.
+#[derive(Default)]
+pub(crate) struct Uses(AtomicU32);
+
+impl Uses {
+    /// One more; whether it is the one at which the file gets its place.
+    pub fn is_due(&self) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed) == USES_BEFORE_REGISTERED
     }
 }
 
@@ -517,7 +548,6 @@ pub(crate) fn drain_dead(segment: &Segment, dead: ProcessSlot, deliver: Deliver<
     let entries = queue_entries(segment.facts().config.handles_per_process());
     let Some(mut completions) = Completions::of_dead(queue, entries) else { return };
     while let Some(completion) = completions.peek() {
-        #[expect(clippy::cast_possible_truncation, reason = "ten bits")]
         let id = HandleId(handles.start.wrapping_add((completion.user_data & 0x3ff) as u32));
         let generation = segment.generation_of(id).filter(|_| handles.contains(&id.0));
         let named = completion.user_data >> 10 & 0x3f_ffff;

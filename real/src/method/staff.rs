@@ -5,7 +5,7 @@
 //! | `doorbell` | the protocol | the protocol |
 //! | `working`: a bit for each slot | a worker that begins or ends; whoever finds it dead | the same, and whoever stands in for lack of workers |
 //! | `alive`: how many bits there are | the same | every issuer, before it gives an IO to workers |
-//! | `wanted` | a worker that leaves work behind; the foreman, when it has started another | the foreman |
+//! | `wanted` | a worker that leaves work behind; the foreman, when it starts another; a worker that begins, or leaves for want of work | the foreman |
 //! | `bell` | the same; a worker that ends | the foreman sleeps on it |
 //!
 //! All of it is a hint but the doorbell: with `alive` too low, IO is executed in place; with `alive` too high, by a
@@ -40,8 +40,9 @@ impl Staff {
         self.alive.load(Ordering::Relaxed)
     }
 
-    /// The slot's process begins to work.
+    /// The slot's process begins to work. If it is not enough, those that are busy ask again.
     pub fn begin(&self, slot: ProcessSlot) {
+        self.wanted.store(0, Ordering::Release);
         let (word, bit) = self.place(slot);
         if word.fetch_or(bit, Ordering::AcqRel) & bit == 0 {
             self.alive.fetch_add(1, Ordering::AcqRel);
@@ -68,6 +69,8 @@ impl Staff {
         }
         let (word, bit) = self.place(slot);
         word.fetch_and(!bit, Ordering::AcqRel);
+        // Nobody is wanted where somebody has nothing to do.
+        self.wanted.store(0, Ordering::Release);
         self.bell.post();
         true
     }
@@ -86,6 +89,11 @@ impl Staff {
         if self.wanted.load(Ordering::Relaxed) == 0 && self.wanted.swap(1, Ordering::AcqRel) == 0 {
             self.bell.post();
         }
+    }
+
+    /// Whether somebody has asked, and nobody has taken note of it.
+    pub fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Acquire) != 0
     }
 
     /// Whether somebody asked since the last call.
@@ -149,6 +157,8 @@ mod tests {
         let asked = staff.bell().ticket();
         staff.ask_for_more();
         assert!(asked != ticket && asked == staff.bell().ticket());
+        assert!(staff.is_wanted(), "a foreman that takes its ticket after the post sees this");
         assert_eq!([staff.take_wanted(), staff.take_wanted()], [true, false]);
+        assert!(!staff.is_wanted());
     }
 }

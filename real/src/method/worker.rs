@@ -206,12 +206,38 @@ pub enum WorkError {
     Use(#[from] UseError),
 }
 
-/// What a worker goes by to decide whether it is to leave.
+/// What a worker goes by to decide whether it is to leave. While there is work, nobody looks at a clock.
+#[derive(Default)]
 struct Pace {
-    options: WorkOptions,
-    busy: Cell<Instant>,
-    left: Cell<Left>,
+    /// How many IOs it has executed.
+    done: Cell<u64>,
+    /// How many that were when it was asked last, and since when it is the same.
+    seen: Cell<u64>,
+    idle_since: Cell<Option<Instant>>,
 }
+
+impl Pace {
+    /// How long there has been nothing to do.
+    fn idle(&self) -> Duration {
+        if self.seen.replace(self.done.get()) != self.done.get() {
+            self.idle_since.set(None);
+            return Duration::ZERO;
+        }
+        let since = self.idle_since.get().unwrap_or_else(Instant::now);
+        self.idle_since.set(Some(since));
+        since.elapsed()
+    }
+
+    /// One more; whether it is time to look if there is more than this worker can do.
+    fn begin(&self) -> bool {
+        let done = self.done.get();
+        self.done.set(done + 1);
+        done.is_multiple_of(IOS_PER_LOOK)
+    }
+}
+
+/// How often a worker looks whether it leaves work behind.
+const IOS_PER_LOOK: u64 = 16;
 
 impl Process<'_> {
     /// Works for the pool: executes IOs of all its processes until `leave` is set or it has been idle for
@@ -232,35 +258,33 @@ impl Process<'_> {
         let (slot, context) = (self.slot, *self.issuer.context());
         let Some(staff) = pool.staff() else { return Err(UseError::from(Error::NoWorkers).into()) };
         let executor = RefCell::new(Executor::new(pool));
-        let pace = Pace { options, busy: Cell::new(Instant::now()), left: Cell::new(Left::Asked) };
+        let (pace, left) = (Pace::default(), Cell::new(Left::Asked));
         staff.begin(slot);
         let worked = context.work(
             &mut |id, request| {
-                if staff.doorbell.sleepers() == 0 && pool.has_waiting_work() {
+                if pace.begin() && staff.doorbell.sleepers() == 0 && pool.has_waiting_work() {
                     staff.ask_for_more();
                 }
-                let raw = executor.borrow_mut().execute(id, request);
-                pace.busy.set(Instant::now());
-                raw
+                executor.borrow_mut().execute(id, request)
             },
             &|| {
                 if leave.load(Ordering::Acquire) {
                     return true;
                 }
-                let idle = pace.busy.get().elapsed();
+                let idle = pace.idle();
                 if idle >= CLOSE_AFTER {
                     executor.borrow_mut().close_files();
                 }
-                let over = pace.options.idle.is_some_and(|limit| idle >= limit);
-                let leaves = over && staff.end_above(slot, u64::from(pace.options.least));
+                let over = options.idle.is_some_and(|limit| idle >= limit);
+                let leaves = over && staff.end_above(slot, u64::from(options.least));
                 if leaves {
-                    pace.left.set(Left::Idle);
+                    left.set(Left::Idle);
                 }
                 leaves
             },
         );
         staff.end(slot);
         worked.map_err(UseError::from)?;
-        Ok(pace.left.get())
+        Ok(left.get())
     }
 }

@@ -67,22 +67,24 @@ pub struct Count {
 const STEPS_ASLEEP: u64 = 12;
 
 impl Count {
-    /// Sleeps; the caller is in the list of sleepers.
-    fn sleep_until_woken(&self, slice_ns: u64) -> Slept {
+    /// Sleeps; the caller is in the lists of sleepers of all of them.
+    fn sleep_until_woken(counts: &[(&Self, u32)], slice_ns: u64) -> Slept {
         with_me(|task| {
             task.disturbed = false;
             task.asleep = Some(thread::current());
         });
-        let slept = self.sleep_on(slice_ns);
+        let slept = Self::sleep_on(counts, slice_ns);
         with_me(|task| task.asleep = None);
-        self.sleepers.remove_me();
+        counts.iter().for_each(|(count, _)| count.sleepers.remove_me());
         slept
     }
 
-    fn sleep_on(&self, slice_ns: u64) -> Slept {
-        while slice_ns >= SLICE_NS && !died() {
+    fn sleep_on(counts: &[(&Self, u32)], slice_ns: u64) -> Slept {
+        let woken = || counts.iter().any(|(count, _)| !count.sleepers.have_me());
+        while slice_ns > SLICE_NS || slice_ns == SLICE_NS && !died() {
+            // It may have been woken while it came to be in the last list: then this does not block.
             thread::park();
-            if !self.sleepers.have_me() {
+            if woken() {
                 return Slept::LookAgain;
             }
             if with_me(|task| task.disturbed) {
@@ -92,7 +94,7 @@ impl Count {
         }
         for _ in 0..random(STEPS_ASLEEP) {
             switch();
-            if !self.sleepers.have_me() {
+            if woken() {
                 return Slept::LookAgain;
             }
         }
@@ -130,18 +132,30 @@ impl EventCount for Count {
     }
 
     fn sleep(&self, ticket: u32, slice_ns: u64) -> Slept {
-        step();
-        if slice_ns == 0 {
-            return Slept::SliceOver;
+        Self::sleep_any(&[(self, ticket)], slice_ns)
+    }
+
+    const MOST: usize = 3;
+
+    fn sleep_any(counts: &[(&Self, u32)], slice_ns: u64) -> Slept {
+        for (turn, (count, ticket)) in counts.iter().enumerate() {
+            step();
+            if slice_ns == 0 {
+                return Slept::SliceOver;
+            }
+            let place = witness::place_of(*count);
+            if count.count.load(Ordering::Relaxed) != *ticket {
+                counts[..turn].iter().for_each(|(count, _)| count.sleepers.remove_me());
+                witness::step(Shuttle::actor(), What::TicketOld(place));
+                return Slept::LookAgain;
+            }
+            count.sleepers.add_me();
+            witness::step(Shuttle::actor(), What::Slept(place));
         }
-        if self.count.load(Ordering::Relaxed) != ticket {
-            witness::step(Shuttle::actor(), What::TicketOld(witness::place_of(self)));
-            return Slept::LookAgain;
+        let slept = Self::sleep_until_woken(counts, slice_ns);
+        for (count, _) in counts {
+            witness::step(Shuttle::actor(), What::Woke(witness::place_of(*count)));
         }
-        self.sleepers.add_me();
-        witness::step(Shuttle::actor(), What::Slept(witness::place_of(self)));
-        let slept = self.sleep_until_woken(slice_ns);
-        witness::step(Shuttle::actor(), What::Woke(witness::place_of(self)));
         slept
     }
 

@@ -43,6 +43,12 @@ pub enum ChildError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The supervisor of the workers could not be started.
+    #[error("cannot start the supervisor of the workers: {source}")]
+    Workers {
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// It cannot be waited for.
     #[error("cannot wait for copier {copier}: {source}")]
     Wait {
@@ -98,6 +104,8 @@ pub struct Orders<'run> {
     pub destination: &'run std::fs::File,
     /// Its path.
     pub destination_path: &'run Path,
+    /// Whether copiers are to tell why they do without the method.
+    pub verbose: bool,
 }
 
 struct Copier {
@@ -218,6 +226,9 @@ fn start_one(segment: impl AsFd, orders: &Orders<'_>, copier: u32) -> io::Result
         .args(option("block-size", plan.geometry.block_size))
         .args(option("unit", plan.geometry.unit))
         .args(plan.geometry.size.map(|size| option("size", size)).into_iter().flatten())
+        .args(option("descriptors", orders.source.as_raw_fd()))
+        .arg(orders.destination.as_raw_fd().to_string())
+        .args(orders.verbose.then_some("--verbose"))
         .arg("--")
         .arg(orders.source_path)
         .arg(orders.destination_path)

@@ -6,10 +6,10 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::time::{Duration, Instant};
 
-use handfast::{Method, Pool, Registry};
+use handfast::{Flags, Method, MethodRefusal, Pool, Registry};
 
 use super::children::{ChildError, Copiers, Orders};
 use super::destination::{Destination, DestinationError};
@@ -19,9 +19,10 @@ use super::progress::Progress;
 use super::shared::{Done, Shared, words_needed};
 use super::source::{Source, SourceError};
 use super::temporary::{Temporary, TemporaryError};
+use super::workers::Workers;
 use crate::args::{CopyOptions, MethodOption};
 use crate::signals::{Signals, StopSignal};
-use crate::system::plain_if_remedied;
+use crate::system::{plain_if_remedied, say};
 
 /// Why there is no copy.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +78,9 @@ pub struct Summary {
     bytes: u64,
     time: Duration,
     ios: Vec<u64>,
-    method: &'static str,
+    method: Method,
+    /// How many processes did without it.
+    in_place: usize,
 }
 
 impl fmt::Display for Summary {
@@ -94,7 +97,11 @@ impl fmt::Display for Summary {
             self.ios.len(),
             if self.ios.len() == 1 { "process" } else { "processes" },
             self.method,
-        )
+        )?;
+        match self.in_place {
+            0 => Ok(()),
+            some => write!(formatter, " ({some} did without)"),
+        }
     }
 }
 
@@ -114,8 +121,9 @@ pub fn copy(options: &CopyOptions, signals: &mut Signals) -> Result<Summary, Cop
     let temporary = Temporary::create(&destination)?;
     let plan = make_plan(options, &source, &temporary)?;
     temporary.reserve(plan.geometry.size.unwrap_or(0), || heed_stop(signals))?;
-    let job = Job { options, plan, source: &source, temporary: &temporary };
-    let pool = job.make_pool()?;
+    let mut job = Job { options, plan, source: &source, temporary: &temporary };
+    let (pool, refusals) = job.make_pool()?;
+    job.describe_method(&pool, &refusals);
     let done = job.transfer(&pool, signals)?;
     let bytes = job.complete(&pool, &done)?;
     // From the rename on the copy counts as done, so this is the last look.
@@ -125,7 +133,8 @@ pub fn copy(options: &CopyOptions, signals: &mut Signals) -> Result<Summary, Cop
         destination.sync_directory()?;
     }
     let ios = done.iter().map(|done| done.ios).collect();
-    Ok(Summary { bytes, time: start.elapsed(), ios, method: pool.method().name() })
+    let in_place = done.iter().filter(|done| done.in_place).count();
+    Ok(Summary { bytes, time: start.elapsed(), ios, method: pool.method(), in_place })
 }
 
 /// Decides about direct IO, and makes the plan.
@@ -146,11 +155,20 @@ fn make_plan(
 }
 
 impl Job<'_> {
-    fn make_pool(&self) -> Result<Pool, CopyError> {
-        let method = match self.options.method {
-            MethodOption::Auto => Method::Auto,
-            MethodOption::Sync => Method::Sync,
-        };
+    /// Makes the pool; and why its method is not a better one, if it was to be the best. One that turns
+    /// out to need workers is made again, with room for them.
+    fn make_pool(&mut self) -> Result<(Pool, Vec<MethodRefusal>), CopyError> {
+        let pool = self.make_pool_of(self.options.method.into())?;
+        let refusals = pool.method_choice().refusals.clone();
+        if pool.method() != Method::Worker || self.plan.workers.is_some() {
+            return Ok((pool, refusals));
+        }
+        drop(pool);
+        self.plan.add_workers(self.options.workers);
+        Ok((self.make_pool_of(Method::Worker)?, refusals))
+    }
+
+    fn make_pool_of(&self, method: Method) -> Result<Pool, CopyError> {
         Pool::builder()
             .registry(Registry::new())
             .processes(self.plan.slots)
@@ -171,18 +189,29 @@ impl Job<'_> {
         let shared = Shared::new(pool.user_words(), self.plan.copiers)
             .ok_or("too few words")
             .map_err(failed_to("share words with the copiers"))?;
+        let mut workers = self.start_workers(pool)?;
         let mut copiers = Copiers::new(shared);
         let outcome = self.start(pool, &mut copiers).and_then(|()| {
             let progress = Progress::new(self.plan.geometry.size, self.options.quiet);
-            watch(&mut copiers, shared, &progress, signals)
+            watch(&mut copiers, &mut workers, (shared, &progress), signals)
         });
-        let Err(error) = outcome else {
-            return Ok((0..self.plan.copiers).map(|copier| shared.done(copier)).collect());
-        };
-        match copiers.stop(Some(signals)) {
-            0 => Err(error),
-            hanging => Err(CopyError::Hanging(Box::new(error), hanging)),
+        let hanging = if outcome.is_err() { copiers.stop(Some(signals)) } else { 0 };
+        let tally = workers.stop(signals);
+        match (outcome, hanging) {
+            (Ok(()), _) => {}
+            (Err(error), 0) => return Err(error),
+            (Err(error), _) => return Err(CopyError::Hanging(Box::new(error), hanging)),
         }
+        if let Some(tally) = tally.filter(|_| self.options.verbose) {
+            say(&tally.to_string());
+        }
+        Ok((0..self.plan.copiers).map(|copier| shared.done(copier)).collect())
+    }
+
+    fn start_workers(&self, pool: &Pool) -> Result<Workers, CopyError> {
+        let Some(limits) = self.plan.workers else { return Ok(Workers::none()) };
+        let started = Workers::start(pool, limits, self.options.verbose);
+        Ok(started.map_err(|source| ChildError::Workers { source })?)
     }
 
     fn start(&self, pool: &Pool, copiers: &mut Copiers<'_>) -> Result<(), CopyError> {
@@ -192,12 +221,36 @@ impl Job<'_> {
             source_path: &self.options.source,
             destination: &self.temporary.file,
             destination_path: &self.temporary.path(),
+            verbose: self.options.verbose,
         };
         copiers.start(pool, &orders)?;
         if self.options.verbose {
             self.describe(&copiers.pids());
         }
         Ok(())
+    }
+
+    fn describe_method(&self, pool: &Pool, refusals: &[MethodRefusal]) {
+        if !self.options.verbose {
+            return;
+        }
+        refusals.iter().for_each(|refusal| say(&refusal.to_string()));
+        let method = pool.method();
+        let why = if self.options.method == MethodOption::Auto {
+            "chosen by auto"
+        } else {
+            "as asked for"
+        };
+        match self.plan.workers {
+            Some(limits) => {
+                say(&format!(
+                    "method {method}, {why}: {} to {} workers",
+                    limits.least(),
+                    limits.most()
+                ));
+            }
+            None => say(&format!("method {method}, {why}")),
+        }
     }
 
     fn describe(&self, pids: &[u32]) {
@@ -208,16 +261,11 @@ impl Job<'_> {
         } else {
             "through the page cache".to_owned()
         };
-        let _ = writeln!(
-            io::stderr(),
-            "handfast: {size} in {} blocks of {}, {mode}\n\
-             handfast: {copiers} copiers {pids:?} with {queue_depth} frames of {frame_size} bytes \
-             each\n\
-             handfast: writing to {}",
-            geometry.blocks(),
-            geometry.block_size,
-            self.temporary.path().display(),
-        );
+        say(&format!("{size} in {} blocks of {}, {mode}", geometry.blocks(), geometry.block_size));
+        say(&format!(
+            "{copiers} copiers {pids:?} with {queue_depth} frames of {frame_size} bytes each"
+        ));
+        say(&format!("writing to {}", self.temporary.path().display()));
     }
 
     /// Checks that every byte was written, and gives the file its size, its permissions and, if
@@ -247,8 +295,8 @@ impl Job<'_> {
 /// Waits for the end of all copiers, a stop signal, or a failure; whichever comes first.
 fn watch(
     copiers: &mut Copiers<'_>,
-    shared: Shared<'_>,
-    progress: &Progress,
+    workers: &mut Workers,
+    (shared, progress): (Shared<'_>, &Progress),
     signals: &mut Signals,
 ) -> Result<(), CopyError> {
     loop {
@@ -262,6 +310,11 @@ fn watch(
         }
         if ended? {
             return Ok(());
+        }
+        if let Some(status) = workers.lost() {
+            say(&format!(
+                "the supervisor of the workers has ended ({status}): the copiers go on without them"
+            ));
         }
         progress.show(shared.bytes());
         signals.wait(progress.interval()).map_err(CopyError::Signals)?;
@@ -279,7 +332,10 @@ fn sync(pool: &Pool, temporary: &Temporary<'_>) -> Result<(), CopyError> {
     let mut process = pool.attach().map_err(failed_to("attach to the pool"))?;
     let file = process.file(file, temporary.path()).map_err(failed_to("sync the copy"))?;
     let mut scope = process.scope();
-    let handle = scope.acquire().map_err(failed_to("get a handle"))?;
+    let mut handle = scope.acquire().map_err(failed_to("get a handle"))?;
+    // There is nothing to do meanwhile. And a worker might not open the file again: its permissions are
+    // those of SRC by now.
+    handle.set_flag(Flags::SYNCHRONOUS);
     let pending = handle
         .fsync(&file)
         .map_err(|refused| refused.to_string())
@@ -306,18 +362,22 @@ mod tests {
             bytes: 1 << 30,
             time: Duration::from_millis(812),
             ios: vec![65536; 4],
-            method: "sync",
+            method: Method::IoUring,
+            in_place: 0,
         };
         assert_eq!(
             summary.to_string(),
             "copied 1073741824 bytes in 0.812 s (1261 MiB/s), 262144 IOs by 4 processes \
-             [65536 65536 65536 65536], method sync"
+             [65536 65536 65536 65536], method io_uring"
         );
+        let fallen_back = Summary { in_place: 2, ..summary };
+        assert!(fallen_back.to_string().ends_with(", method io_uring (2 did without)"));
     }
 
     #[test]
     fn the_summary_of_an_empty_copy_is_no_division_by_zero() {
-        let summary = Summary { bytes: 0, time: Duration::ZERO, ios: vec![0], method: "sync" };
+        let (time, method) = (Duration::ZERO, Method::Sync);
+        let summary = Summary { bytes: 0, time, ios: vec![0], method, in_place: 0 };
         assert_eq!(
             summary.to_string(),
             "copied 0 bytes in 0.000 s (0 MiB/s), 0 IOs by 1 process [0], method sync"

@@ -1,29 +1,37 @@
 //! One copier: takes blocks, keeps a bounded number of them in flight, and ends when none is left.
 //!
-//! The ring is a queue in the order of starting. Its oldest entry is finished, and what follows
-//! from it (a write, the rest of a block, the next block) is started at the end. A frame goes along
+//! The ring is a queue, roughly in the order of starting. In each turn every entry that is over is
+//! finished, wherever it stands, and what follows from it (a write, the rest of a block, the next block)
+//! is started; all of a turn are submitted together. If a turn found nothing to do the copier sleeps
+//! until the oldest IO is over or, after a moment, any: so a slow one holds up others for that moment only. A frame goes along
 //! with its block: it is either idle or lent to exactly one IO.
 //!
-//! Bounds: the ring holds at most one entry for each frame, and each turn of the loop moves a block
-//! forward or ends. Fails: with the first error of its own, which it leaves in the shared words;
-//! then all stop.
+//! Bounds: the ring holds at most one entry for each frame; each turn of the loop moves a block
+//! forward, or sleeps, or ends. Fails: with the first error of its own, which it leaves in the shared
+//! words; then all stop.
 
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use handfast::{Frame, Pending, Pool, Process, Registry, Scope};
-use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use handfast::{Frame, Pending, Pool, Process, Registry, Scope, UseError, WaitRef};
 
 use super::block::{AfterRead, AfterWrite, Chunk, Geometry};
 use super::shared::Shared;
 use crate::args::CopierOrders;
 use crate::signals::leave_to_coordinator;
-use crate::system::{plain_if_remedied, with_remedy};
+use crate::system::{die_with_parent, plain_if_remedied, say, with_remedy};
+
+/// As many IOs as one sleep can be for; with more in flight it is for the oldest ones.
+const MOST_AWAITED: usize = 128;
+
+/// How long the oldest IO may hold up what follows from others.
+const OLDEST_ONLY: Duration = Duration::from_millis(2);
 
 /// Why a copier gives up.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +57,9 @@ pub enum CopierError {
         /// What it said.
         message: String,
     },
+    /// The pool cannot say how its IO goes.
+    #[error("the pool refused to tell about an IO: {0}")]
+    Pool(#[from] UseError),
     /// A read failed.
     #[error("cannot read {} at offset {at}: {source}", path.display())]
     Read {
@@ -99,14 +110,14 @@ pub fn run(orders: &CopierOrders) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody can read the shared words for this one, so it speaks for itself.
-            let _ = writeln!(io::stderr(), "handfast: {}", with_remedy(&error));
+            say(&with_remedy(&error));
             ExitCode::FAILURE
         }
     }
 }
 
 fn follow(orders: &CopierOrders) -> Result<(), CopierError> {
-    bind_to_coordinator(orders.coordinator)?;
+    die_with_parent(orders.coordinator).map_err(setup("bind its life to its coordinator's"))?;
     leave_to_coordinator().map_err(setup("install its signal handlers"))?;
     let files = Files::take().map_err(setup("take over SRC and DST"))?;
     let segment = PathBuf::from(format!("/proc/self/fd/{}", orders.segment));
@@ -119,18 +130,6 @@ fn follow(orders: &CopierOrders) -> Result<(), CopierError> {
         shared.fail(&with_remedy(&error));
     }
     Ok(())
-}
-
-/// Makes the copier die with its coordinator. The coordinator may be dead already, and then
-/// somebody else is the parent.
-fn bind_to_coordinator(coordinator: u32) -> Result<(), CopierError> {
-    set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(setup("bind its life to the coordinator's"))?;
-    let parent = getppid().map(Pid::as_raw_nonzero).and_then(|pid| u32::try_from(pid.get()).ok());
-    if parent == Some(coordinator) {
-        return Ok(());
-    }
-    Err(CopierError::Setup { what: "find its coordinator", source: "it is gone".into() })
 }
 
 /// SRC and DST, which the coordinator has opened and passed as standard input and output: so all
@@ -157,30 +156,38 @@ fn copy(
     files: Files,
 ) -> Result<(), CopierError> {
     let mut process = pool.attach().map_err(setup("attach to the pool"))?;
-    let source = register(&mut process, files.source, &orders.source)?;
-    let destination = register(&mut process, files.destination, &orders.destination)?;
+    tell_refusal(orders, &process, shared);
+    let source = register(&mut process, files.source, (orders, 0))?;
+    let destination = register(&mut process, files.destination, (orders, 1))?;
     let idle = (0..orders.queue_depth)
         .map(|_| process.frame().ok_or(CopierError::NoFrame))
         .collect::<Result<Vec<_>, _>>()?;
     let geometry = Geometry { block_size: orders.block_size, unit: orders.unit, size: orders.size };
-    let mut ring = Ring {
-        orders,
-        geometry,
-        shared,
-        source: &source,
-        destination: &destination,
-        scope: process.scope(),
-        idle,
-        in_flight: VecDeque::new(),
-    };
-    ring.run()
+    let (source, destination) = (&source, &destination);
+    let in_flight = VecDeque::new();
+    let mut ring = Ring { orders, geometry, shared, source, destination, idle, in_flight };
+    ring.run(&mut process.scope())
 }
 
+/// Notes that this process carries its IO out by itself though others do not, and says why.
+fn tell_refusal(orders: &CopierOrders, process: &Process<'_>, shared: Shared<'_>) {
+    let Some(refusal) = process.method_refusal() else { return };
+    shared.note_in_place(orders.copier);
+    if orders.verbose {
+        let number = orders.copier + 1;
+        say(&format!("copier {number} carries out its IO by itself: {refusal}"));
+    }
+}
+
+/// Registers a file. Workers find it by the coordinator's descriptor of it, so that they, too, work on the
+/// very file that was checked.
 fn register<'pool>(
     process: &mut Process<'pool>,
     file: fs::File,
-    path: &Path,
+    (orders, which): (&CopierOrders, usize),
 ) -> Result<handfast::File<'pool>, CopierError> {
+    let descriptor = orders.descriptors.get(which).copied().unwrap_or(0);
+    let path = format!("/proc/{}/fd/{descriptor}", orders.coordinator);
     process.file(file, path).map_err(setup("register a file with the pool"))
 }
 
@@ -190,47 +197,99 @@ enum InFlight<'pool> {
     Write { chunk: Chunk, payload: u32, pending: Pending<'pool, Frame<'pool>> },
 }
 
+impl InFlight<'_> {
+    fn reference(&self) -> WaitRef {
+        match self {
+            Self::Read(_, pending) | Self::Write { pending, .. } => pending.wait_ref(),
+        }
+    }
+}
+
 struct Ring<'run, 'pool> {
     orders: &'run CopierOrders,
     geometry: Geometry,
     shared: Shared<'pool>,
     source: &'run handfast::File<'pool>,
     destination: &'run handfast::File<'pool>,
-    scope: Scope<'run, 'pool>,
     idle: Vec<Frame<'pool>>,
     in_flight: VecDeque<InFlight<'pool>>,
 }
 
 impl<'pool> Ring<'_, 'pool> {
-    fn run(&mut self) -> Result<(), CopierError> {
+    fn run(&mut self, scope: &mut Scope<'_, 'pool>) -> Result<(), CopierError> {
+        let mut awaited = Vec::new();
         while !self.shared.is_stopped() {
-            self.fill()?;
-            match self.in_flight.pop_front() {
-                Some(InFlight::Read(chunk, pending)) => self.after_read(chunk, pending)?,
-                Some(InFlight::Write { chunk, payload, pending }) => {
-                    self.after_write(chunk, payload, pending)?;
-                }
-                None => return Ok(()),
+            let mut batch = scope.batch();
+            let went_on = self.go_on(&mut batch)? | self.fill(&mut batch)?;
+            batch.submit()?;
+            if self.in_flight.is_empty() {
+                return Ok(());
+            }
+            if !went_on {
+                self.sleep(scope, &mut awaited)?;
             }
         }
         Ok(())
     }
 
-    /// Starts reads until no frame is idle or no block is left.
-    fn fill(&mut self) -> Result<(), CopierError> {
-        while !self.idle.is_empty() {
-            let Some(chunk) = self.geometry.block(self.shared.take_block()) else { return Ok(()) };
-            let Some(frame) = self.idle.pop() else { return Ok(()) };
-            self.start_read(chunk, frame)?;
+    /// Sleeps until an IO of the ring is over: for a moment the oldest one, which is the likeliest and, in a
+    /// ring of the kernel's, needs no second thread; then whichever comes first.
+    fn sleep(
+        &self,
+        scope: &mut Scope<'_, 'pool>,
+        awaited: &mut Vec<WaitRef>,
+    ) -> Result<(), CopierError> {
+        awaited.clear();
+        awaited.extend(self.in_flight.iter().take(MOST_AWAITED).map(InFlight::reference));
+        let Some(oldest) = awaited.first() else { return Ok(()) };
+        if scope.wait_timeout(*oldest, OLDEST_ONLY)?.is_none() {
+            let (_which, _how) = scope.process().wait_any(awaited)?;
         }
         Ok(())
     }
 
-    fn start_read(&mut self, chunk: Chunk, mut frame: Frame<'pool>) -> Result<(), CopierError> {
+    /// Finishes what is over and starts what follows; whether anything was over.
+    fn go_on(&mut self, scope: &mut Scope<'_, 'pool>) -> Result<bool, CopierError> {
+        let mut went_on = false;
+        for _ in 0..self.in_flight.len() {
+            let Some(io) = self.in_flight.pop_front() else { break };
+            if !scope.check_done(io.reference())? {
+                self.in_flight.push_back(io);
+                continue;
+            }
+            went_on = true;
+            match io {
+                InFlight::Read(chunk, pending) => self.after_read(scope, chunk, pending)?,
+                InFlight::Write { chunk, payload, pending } => {
+                    self.after_write(scope, (chunk, payload), pending)?;
+                }
+            }
+        }
+        Ok(went_on)
+    }
+
+    /// Starts reads until no frame is idle or no block is left; whether there was one to start.
+    fn fill(&mut self, scope: &mut Scope<'_, 'pool>) -> Result<bool, CopierError> {
+        let mut started = false;
+        while !self.idle.is_empty() {
+            let Some(chunk) = self.geometry.block(self.shared.take_block()) else { break };
+            let Some(frame) = self.idle.pop() else { break };
+            self.start_read(scope, chunk, frame)?;
+            started = true;
+        }
+        Ok(started)
+    }
+
+    fn start_read(
+        &mut self,
+        scope: &mut Scope<'_, 'pool>,
+        chunk: Chunk,
+        mut frame: Frame<'pool>,
+    ) -> Result<(), CopierError> {
         let refused = |message| refused(&self.orders.source, chunk.at, message);
         let len = self.geometry.read_len(chunk) as usize;
         frame.set_len(len).map_err(|error| refused(error.to_string()))?;
-        let handle = self.scope.acquire().map_err(|error| refused(error.to_string()))?;
+        let handle = scope.acquire().map_err(|error| refused(error.to_string()))?;
         let pending = handle
             .read(self.source, frame, chunk.at)
             .map_err(|error| refused(error.to_string()))?;
@@ -240,14 +299,13 @@ impl<'pool> Ring<'_, 'pool> {
 
     fn after_read(
         &mut self,
+        scope: &mut Scope<'_, 'pool>,
         chunk: Chunk,
         pending: Pending<'pool, Frame<'pool>>,
     ) -> Result<(), CopierError> {
         let path = &self.orders.source;
-        let finished = self
-            .scope
-            .finish(pending)
-            .map_err(|error| refused(path, chunk.at, error.to_string()))?;
+        let finished =
+            scope.finish(pending).map_err(|error| refused(path, chunk.at, error.to_string()))?;
         let got = finished.outcome.bytes().map_err(|error| CopierError::Read {
             path: path.clone(),
             at: chunk.at,
@@ -258,7 +316,7 @@ impl<'pool> Ring<'_, 'pool> {
             AfterRead::Write { payload, len } => {
                 let mut frame = finished.memory;
                 self.set_content(chunk, (payload, len), &mut frame)?;
-                self.start_write(chunk, payload, frame)
+                self.start_write(scope, (chunk, payload), frame)
             }
             AfterRead::End => {
                 self.idle.push(finished.memory);
@@ -292,12 +350,12 @@ impl<'pool> Ring<'_, 'pool> {
 
     fn start_write(
         &mut self,
-        chunk: Chunk,
-        payload: u32,
+        scope: &mut Scope<'_, 'pool>,
+        (chunk, payload): (Chunk, u32),
         frame: Frame<'pool>,
     ) -> Result<(), CopierError> {
         let refused = |message| refused(&self.orders.destination, chunk.at, message);
-        let handle = self.scope.acquire().map_err(|error| refused(error.to_string()))?;
+        let handle = scope.acquire().map_err(|error| refused(error.to_string()))?;
         let pending = handle
             .write(self.destination, frame, chunk.at)
             .map_err(|error| refused(error.to_string()))?;
@@ -307,15 +365,13 @@ impl<'pool> Ring<'_, 'pool> {
 
     fn after_write(
         &mut self,
-        chunk: Chunk,
-        payload: u32,
+        scope: &mut Scope<'_, 'pool>,
+        (chunk, payload): (Chunk, u32),
         pending: Pending<'pool, Frame<'pool>>,
     ) -> Result<(), CopierError> {
         let path = &self.orders.destination;
-        let finished = self
-            .scope
-            .finish(pending)
-            .map_err(|error| refused(path, chunk.at, error.to_string()))?;
+        let finished =
+            scope.finish(pending).map_err(|error| refused(path, chunk.at, error.to_string()))?;
         let wrote = finished.outcome.bytes().map_err(|error| CopierError::Write {
             path: path.clone(),
             at: chunk.at,
@@ -325,7 +381,7 @@ impl<'pool> Ring<'_, 'pool> {
             AfterWrite::Continue(rest) => {
                 let moved = u32::try_from(rest.at - chunk.at).unwrap_or(payload);
                 self.shared.count(self.orders.copier, moved);
-                self.start_read(rest, finished.memory)
+                self.start_read(scope, rest, finished.memory)
             }
             AfterWrite::Done => {
                 self.shared.count(self.orders.copier, payload);

@@ -11,6 +11,7 @@
 //! | [`shared`] | the words that coordinator and copiers share; all orderings are there |
 //! | [`copier`] | the loop of one process |
 //! | [`children`] | starts copiers and sees them end |
+//! | [`workers`] | starts the supervisor of workers, and sees it end |
 //! | [`progress`] | the bar |
 //! | [`coordinator`] | one copy from the first check to the rename |
 //!
@@ -29,13 +30,14 @@ mod progress;
 mod shared;
 mod source;
 mod temporary;
+mod workers;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use crate::args::CopyOptions;
 use crate::signals::Signals;
-use crate::system::with_remedy;
+use crate::system::{say, with_remedy};
 use coordinator::{CopyError, Summary};
 
 pub use copier::run as run_copier;
@@ -53,7 +55,7 @@ pub fn run(options: &CopyOptions) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(CopyError::Stopped(signal)) => {
-            complain(&format!(
+            say(&format!(
                 "stopped by {}; {} is as it was before",
                 signal.name(),
                 options.destination.display()
@@ -61,7 +63,7 @@ pub fn run(options: &CopyOptions) -> ExitCode {
             ExitCode::from(signal.exit_code())
         }
         Err(error) => {
-            complain(&with_remedy(&error));
+            say(&with_remedy(&error));
             ExitCode::FAILURE
         }
     }
@@ -70,11 +72,6 @@ pub fn run(options: &CopyOptions) -> ExitCode {
 /// The copy is done and in place by now, so a summary that nobody can read is not a failure of it.
 fn print(summary: &Summary) {
     if let Err(error) = writeln!(std::io::stdout(), "{summary}") {
-        complain(&format!("the copy is complete, but the summary could not be printed: {error}"));
+        say(&format!("the copy is complete, but the summary could not be printed: {error}"));
     }
-}
-
-/// Writes one line to standard error; there is nobody to tell if that fails.
-fn complain(message: &str) {
-    let _ = writeln!(std::io::stderr(), "handfast: {message}");
 }

@@ -7,7 +7,7 @@
 //! | `STOP` | anybody, once | 1: take no more blocks |
 //! | `FAILURE` | the first copier that fails | 0 none, 1 in work, else 2 + bytes of the text |
 //! | `TEXT` | the same | the error in words |
-//! | `COUNTERS` | each copier its own line | bytes written, IOs |
+//! | `COUNTERS` | each copier its own line | bytes written, IOs, 1 if it does without the method |
 //!
 //! Keeps: a block is taken once; the text is that of one failure. Not kept: an exact progress at
 //! any moment.
@@ -53,6 +53,8 @@ pub struct Done {
     pub bytes: u64,
     /// Reads and writes completed.
     pub ios: u64,
+    /// Whether it carries them out by itself, though the method is another.
+    pub in_place: bool,
 }
 
 impl<'pool> Shared<'pool> {
@@ -92,7 +94,13 @@ impl<'pool> Shared<'pool> {
     /// What one copier has done so far.
     pub fn done(&self, copier: u32) -> Done {
         let line = self.line(copier);
-        Done { bytes: line[0].load(Ordering::Relaxed), ios: line[1].load(Ordering::Relaxed) }
+        let [bytes, ios, in_place] = [0, 1, 2].map(|at: usize| line[at].load(Ordering::Relaxed));
+        Done { bytes, ios, in_place: in_place != 0 }
+    }
+
+    /// Notes that a copier does without the pool's method.
+    pub fn note_in_place(&self, copier: u32) {
+        self.line(copier)[2].store(1, Ordering::Relaxed);
     }
 
     /// Bytes of content that all copiers have written so far.
@@ -182,8 +190,10 @@ mod tests {
         let shared = Shared::new(&words, 3).expect("enough words");
         shared.count(2, 5);
         shared.count(2, 0);
-        assert_eq!(shared.done(2), Done { bytes: 5, ios: 2 });
-        assert_eq!(shared.done(1), Done::default());
+        shared.note_in_place(1);
+        assert_eq!(shared.done(2), Done { bytes: 5, ios: 2, in_place: false });
+        assert!(shared.done(1).in_place && !shared.done(0).in_place);
+        assert_eq!(shared.done(0), Done::default());
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! Each probe does the thing itself instead of asking for a version, and returns a [`Finding`]. The
 //! judgement (what an error number means, what to do about it) is a pure function in each probe's
-//! module. The exit code depends on what the method "sync" needs; io_uring and limits are told for
-//! later methods.
+//! module. The exit code depends on what the method "sync" needs; io_uring and limits are told for the
+//! other methods.
 
 mod finding;
 mod futex;
@@ -11,8 +11,8 @@ mod kernel;
 mod limits;
 mod locks;
 mod memory;
+mod methods;
 mod pool;
-mod uring;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -23,21 +23,21 @@ use finding::Finding;
 
 /// Tries everything, prints one line for each finding, and tells whether method sync works here.
 pub fn run() -> ExitCode {
-    let probes: [fn() -> Finding; 9] = [
-        kernel::release,
-        kernel::proc_mounted,
-        memory::sealed_segment,
-        locks::ofd_locks,
-        futex::across_processes,
-        uring::ring,
-        limits::locked_memory,
-        limits::open_files,
-        pool::sync_read,
+    let probes: [fn() -> Vec<Finding>; 9] = [
+        || vec![kernel::release()],
+        || vec![kernel::proc_mounted()],
+        || vec![memory::sealed_segment()],
+        || vec![locks::ofd_locks()],
+        || vec![futex::across_processes()],
+        || methods::findings().into(),
+        || vec![limits::locked_memory()],
+        || vec![limits::open_files()],
+        || vec![pool::sync_read()],
     ];
     let mut works = true;
     let mut out = std::io::stdout().lock();
-    for probe in probes {
-        let finding = probe();
+    // One is printed before the next is tried, which may take a while.
+    for finding in probes.into_iter().flat_map(|probe| probe()) {
         works &= finding.works || !finding.needed;
         // Who closes the output early is not interested in the rest, but still gets the exit code.
         let _ = writeln!(out, "{finding}");

@@ -4,16 +4,24 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 
-use crate::support::{Fixture, assert_same, noise};
+use crate::support::{Fixture, assert_same, methods, noise};
 
-/// Copies files of the sizes around multiples of a block.
+/// Copies files of the sizes around multiples of a block, by every method.
 fn check_sizes(block: usize, block_option: &str, processes: &str, depth: &str) {
-    let fixture = Fixture::new();
+    for method in methods() {
+        check_sizes_by(method, block, block_option, &[processes, depth]);
+    }
+}
+
+fn check_sizes_by(method: &str, block: usize, block_option: &str, numbers: &[&str; 2]) {
+    let (fixture, [processes, depth]) = (Fixture::new(), numbers);
     for size in [0, 1, block - 1, block, block + 1, 3 * block + 17] {
         let source = fixture.file("src", &noise(size, size as u64));
         let run = fixture.copy(&[
             "src",
             "dst",
+            "--method",
+            method,
             "--block-size",
             block_option,
             "--processes",
@@ -23,7 +31,7 @@ fn check_sizes(block: usize, block_option: &str, processes: &str, depth: &str) {
         ]);
         let summary = run.succeeds();
         assert!(summary.starts_with(&format!("copied {size} bytes in ")), "{summary}");
-        assert!(summary.ends_with(", method sync\n"), "{summary}");
+        assert!(summary.ends_with(&format!(", method {method}\n")), "{summary}");
         assert_same(&source, &fixture.path("dst"));
     }
 }
@@ -145,8 +153,8 @@ fn the_copy_has_the_permission_bits_of_the_source_without_set_id_bits() {
 fn fsync_and_method_change_nothing_in_the_content() {
     let fixture = Fixture::new();
     let source = fixture.file("src", &noise(300_000, 3));
-    for options in [["--fsync", "--method", "sync"], ["--fsync", "--method", "auto"]] {
-        fixture.copy(&[&["src", "dst"], &options[..]].concat()).succeeds();
+    for method in methods().chain(["auto"]) {
+        fixture.copy(&["src", "dst", "--fsync", "--method", method]).succeeds();
         assert_same(&source, &fixture.path("dst"));
     }
     fixture.copy(&["/proc/version", "dst", "--fsync"]).succeeds();

@@ -15,7 +15,7 @@ fn offset_alignment(fixture: &Fixture) -> Option<u32> {
 }
 
 /// A fixture that can do direct IO, and its alignment; says so if there is none.
-fn direct_fixture(test: &str) -> Option<(Fixture, u32)> {
+pub fn direct_fixture(test: &str) -> Option<(Fixture, u32)> {
     let fixture = Fixture::on_disk();
     match offset_alignment(&fixture) {
         Some(alignment) => Some((fixture, alignment)),

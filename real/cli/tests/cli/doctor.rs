@@ -2,15 +2,17 @@
 
 use std::process::Command;
 
-use crate::support::{HANDFAST, run};
+use crate::support::{HANDFAST, has_rings, run};
 
-const FACTS: [&str; 9] = [
+const FACTS: [&str; 11] = [
     "kernel",
     "/proc",
     "memfd and seals",
     "OFD locks",
     "futex across processes",
     "io_uring",
+    "results of the dead",
+    "method auto",
     "locked-memory limit",
     "open-files limit",
     "method sync",
@@ -37,6 +39,28 @@ fn a_machine_that_runs_these_tests_can_do_method_sync() {
         Some("handfast works here: method sync, and so handfast copy")
     );
     assert_eq!(report.lines().count(), FACTS.len() + 1, "{report}");
+}
+
+#[test]
+fn what_auto_stands_for_is_told() {
+    let report = run(Command::new(HANDFAST).arg("doctor")).succeeds();
+    let (answer, method) = if has_rings() { ("yes ", "io_uring") } else { ("no  ", "worker") };
+    assert!(line(&report, "io_uring").starts_with(answer), "{report}");
+    assert!(line(&report, "method auto").contains(&format!("stands for {method}")), "{report}");
+    assert!(has_rings() || line(&report, "results of the dead").starts_with("no "), "{report}");
+}
+
+#[test]
+fn a_filter_against_io_uring_is_told_with_what_to_allow() {
+    let report = crate::methods::without_rings(|| run(Command::new(HANDFAST).arg("doctor")));
+    let report = report.succeeds();
+    let ring = line(&report, "io_uring");
+    assert!(ring.starts_with("no ") && ring.contains("seccomp filter"), "{ring}");
+    assert!(ring.contains("allow io_uring_setup"), "{ring}");
+    let auto = line(&report, "method auto");
+    assert!(auto.contains("stands for worker, because there is no io_uring"), "{auto}");
+    assert!(line(&report, "results of the dead").starts_with("no "), "{report}");
+    assert!(report.contains("handfast works here"), "{report}");
 }
 
 #[test]

@@ -23,6 +23,10 @@ fn the_help_of_copy_tells_ranges_examples_exit_codes_and_what_ctrl_c_does() {
         "[1 to 1024]",
         "from 512 to 16M",
         "[default: 64K]",
+        "- worker: Worker processes carry them out",
+        "- io_uring: The kernel",
+        "- auto: The best one",
+        "[default: 1:8]",
         "Examples:",
         "On Ctrl-C",
         "Exit codes:",
@@ -38,12 +42,34 @@ fn the_help_of_copy_tells_ranges_examples_exit_codes_and_what_ctrl_c_does() {
 fn the_help_of_the_program_names_its_commands() {
     for arguments in [&["--help"][..], &["help"], &["-h"]] {
         let help = run(Command::new(HANDFAST).args(arguments)).succeeds();
-        assert!(help.contains("  copy ") && help.contains("  doctor "), "{help}");
+        assert!(
+            ["  copy ", "  doctor ", "  worker "].into_iter().all(|name| help.contains(name)),
+            "{help}"
+        );
         assert!(!help.contains("__"), "{help}");
     }
     run(&mut Command::new(HANDFAST)).fails(2, &["Usage: handfast"]);
     let version = run(Command::new(HANDFAST).arg("--version")).succeeds();
     assert_eq!(version, format!("handfast {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn the_help_of_worker_tells_ranges_limits_of_use_examples_and_exit_codes() {
+    let help = help_of("worker");
+    for part in [
+        "[1 to 32]",
+        "[default: 2]",
+        "[default: 8]",
+        "[default: 60]",
+        "even if nobody else uses the pool any more",
+        "Process::work",
+        "--pool-fd",
+        "Examples:",
+        "Exit codes:",
+        "143",
+    ] {
+        assert!(help.contains(part), "{part:?} is missing in {help}");
+    }
 }
 
 #[test]

@@ -160,7 +160,12 @@ fn absurd_values_are_refused_with_the_allowed_range() {
         ("--block-size", "1G", block),
         ("--block-size", "1073741824", block),
         ("--block-size", "", block),
-        ("--method", "magic", "auto, sync"),
+        ("--method", "magic", "auto, sync, worker, io_uring"),
+        ("--workers", "0:4", "the least must be 1 to 32"),
+        ("--workers", "5:4", "5 to 4 workers"),
+        ("--workers", "1:33", "at most 32"),
+        ("--workers", "some", "1 to 32"),
+        ("--workers", "-1", "1 to 32"),
     ] {
         fixture.copy(&["src", "dst", option, value]).fails(2, &[option, range]);
     }

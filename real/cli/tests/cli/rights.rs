@@ -124,3 +124,34 @@ fn a_destination_that_gets_protected_during_the_copy_is_left_alone() {
     assert_eq!(fs::read(public.fixture.path("dst")).expect("the old file"), b"old");
     assert!(public.fixture.temporaries().is_empty());
 }
+
+#[test]
+fn an_ordinary_user_without_locked_memory_can_copy_by_auto_and_is_told_what_is_missing() {
+    let public = Public::new();
+    public.file("src", b"content", 0o644);
+    let script = "ulimit -l 0; exec \"$0\" copy src dst --verbose";
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).arg(&public.program).current_dir(public.fixture.root());
+    if is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let run = run(&mut command);
+    assert!(run.status.success(), "{run:?}");
+    assert_eq!(fs::read(public.fixture.path("dst")).expect("the copy"), b"content");
+    // Whether rings count against the limit is the kernel's; if they do, the limit is named.
+    let refused = run.stderr.contains("io_uring is not used");
+    let named = run.stderr.contains("locked memory is 0 KiB") || !crate::support::has_rings();
+    assert!(!refused || named, "{run:?}");
+    assert_eq!(!refused, run.stdout.ends_with(", method io_uring\n"), "{run:?}");
+}
+
+#[test]
+fn an_ordinary_user_can_copy_by_workers_what_only_he_can_read() {
+    let public = Public::new();
+    public.file("src", b"content", 0o644);
+    public.copy_as_ordinary_user(&["src", "own", "--method", "worker"]).succeeds();
+    public.chmod("own", 0o600);
+    let arguments = ["own", "dst", "--fsync", "--method", "worker", "--workers", "2"];
+    public.copy_as_ordinary_user(&arguments).succeeds();
+    assert_eq!(fs::read(public.fixture.path("dst")).expect("the copy"), b"content");
+}

@@ -178,7 +178,22 @@ impl Started {
 
     /// Ids of its own children.
     pub fn children(&self) -> Vec<u32> {
-        processes(|process| process.parent == self.pid)
+        children_of(self.pid)
+    }
+
+    /// Ids of the processes of its group whose command line begins like this behind the program's name.
+    pub fn in_role(&self, role: &str) -> Vec<u32> {
+        let mut found = processes(|process| process.group == self.pid);
+        found.retain(|number| {
+            let line = fs::read(format!("/proc/{number}/cmdline")).unwrap_or_default();
+            line.split(|byte| *byte == 0).nth(1) == Some(role.as_bytes())
+        });
+        found
+    }
+
+    /// Ids of the workers in its group that have begun to work or are about to.
+    pub fn workers(&self) -> Vec<u32> {
+        self.in_role("__worker")
     }
 
     /// Waits until its whole group is gone, for a run whose leader was killed.
@@ -220,6 +235,16 @@ pub struct ProcessView {
     pub group: u32,
 }
 
+/// Ids of the children of a process.
+pub fn children_of(number: u32) -> Vec<u32> {
+    processes(|process| process.parent == number)
+}
+
+/// Kills a process that is there.
+pub fn kill(number: u32) {
+    rustix::process::kill_process(pid(number), rustix::process::Signal::KILL).expect("it is there");
+}
+
 /// Ids of living processes that are wanted; a process that is dead but not collected does not live.
 pub fn processes(wanted: impl Fn(&ProcessView) -> bool) -> Vec<u32> {
     let numbers = fs::read_dir("/proc")
@@ -245,6 +270,20 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "never: {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// The methods that work on this machine; says so if io_uring is none of them.
+pub fn methods() -> impl Iterator<Item = &'static str> {
+    let rings = has_rings();
+    if !rings {
+        skipped("method io_uring", "this machine refuses it; handfast doctor tells why");
+    }
+    ["sync", "worker"].into_iter().chain(rings.then_some("io_uring"))
+}
+
+/// Whether io_uring works here.
+pub fn has_rings() -> bool {
+    handfast::MethodChoice::here().method == handfast::Method::IoUring
 }
 
 /// Bytes that look random, and differ between files.

@@ -1,22 +1,13 @@
 //! A ring's descriptor: sleeping for completions, and its table of files.
-#![expect(
-    clippy::disallowed_types,
-    reason = "the orderings are those of the kernel's interface, not of the protocol"
-)]
-
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::io_uring::{
-    IoringEnterFlags, IoringRegisterOp, IoringSqFlags, Timespec, io_uring_enter,
-    io_uring_enter_arg, io_uring_files_update, io_uring_getevents_arg, io_uring_ptr,
-    io_uring_register,
+    IoringEnterFlags, IoringRegisterOp, Timespec, io_uring_enter_arg, io_uring_files_update,
+    io_uring_getevents_arg, io_uring_ptr, io_uring_register,
 };
-
-use super::memory::Shared;
 
 /// How a sleep ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +23,6 @@ pub(crate) enum Slept {
 #[derive(Debug)]
 pub(crate) struct RingFd {
     pub(super) fd: OwnedFd,
-    /// The kernel's flags of the submission queue, as a hint: a peer may change them.
-    pub(super) flags: Shared<AtomicU32>,
     /// The first file of the table that may be replaced.
     pub(super) first_file: u32,
 }
@@ -57,28 +46,12 @@ impl RingFd {
             Ok(_) | Err(Errno::INTR) => Slept::LookAgain,
             Err(Errno::TIME) => Slept::TimedOut,
             Err(_) => {
-                // Such as EBADR, that a completion was lost. The caller looks, and bounds its repeats
-                // by time.
-                std::thread::yield_now();
+                // A filter that was set up later refuses the call, say: then waiting becomes polling, and
+                // should at least be polite.
+                std::thread::sleep(timeout.min(Duration::from_millis(1)));
                 Slept::LookAgain
             }
         }
-    }
-
-    /// Whether the kernel says that it holds completions for which the queue had no room. A hint.
-    #[inline]
-    pub(crate) fn overflowed(&self) -> bool {
-        // Relaxed: the kernel answers for what it moves into the queue by that queue's tail.
-        let flags = IoringSqFlags::from_bits_retain(self.flags.load(Ordering::Relaxed));
-        flags.contains(IoringSqFlags::CQ_OVERFLOW)
-    }
-
-    /// io_uring_enter(2): has the kernel move the completions it holds into the queue, as far as there
-    /// is room. Does not wait.
-    pub(crate) fn flush(&self) {
-        // SAFETY: nothing is submitted and no argument is given. An error leaves things as they were,
-        // which the caller sees.
-        let _ = unsafe { io_uring_enter(&self.fd, 0, 0, IoringEnterFlags::GETEVENTS) };
     }
 
     /// io_uring_register(2) with IORING_REGISTER_FILES_UPDATE: puts `fd`'s description at `index` of
@@ -168,16 +141,14 @@ mod tests {
     }
 
     #[test]
-    fn completions_without_room_come_after_a_flush() {
+    fn completions_without_room_come_after_a_sleep() {
         let Some((mut made, _mapping)) = ring(8, 8) else { return };
         for user_data in 0..12 {
             nop(&mut made.submission, user_data);
         }
-        assert!(made.ring.overflowed());
         let mut seen = drain(&mut made.completions);
         assert_eq!(seen.len(), 8);
-        made.ring.flush();
-        assert!(!made.ring.overflowed());
+        assert_eq!(made.ring.sleep(Duration::from_secs(10)), Slept::LookAgain);
         seen.extend(drain(&mut made.completions));
         assert!(seen.iter().map(|entry| entry.user_data).eq(0..12));
     }

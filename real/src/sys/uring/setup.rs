@@ -158,8 +158,7 @@ fn finish(wanted: &Wanted<'_>, raw: Raw) -> Result<Made, UringError> {
     restrict(fd.as_fd())?;
     enable(fd.as_fd())?;
     let (sq, cq) = (params.sq_off, params.cq_off);
-    let flags = queue.word(sq.flags).ok_or(UringError::Layout)?;
-    let ring = Arc::new(RingFd { fd, flags, first_file: u32::from(wanted.keep.is_some()) });
+    let ring = Arc::new(RingFd { fd, first_file: u32::from(wanted.keep.is_some()) });
     let tail = queue.word(sq.tail).ok_or(UringError::Layout)?;
     let submission = Submission::of_ring(Arc::clone(&ring), &slots, wanted.submissions, tail);
     let at = Offsets { head: cq.head, tail: cq.tail, entries: cq.cqes };
@@ -212,17 +211,28 @@ fn restrict(ring: BorrowedFd<'_>) -> Result<(), UringError> {
         restriction.register_or_sqe_op_or_sqe_flags = what;
         restriction
     };
-    let ops = OPS.map(|(op, _)| allow(IoringRestrictionOp::SqeOp, Allowed { sqe_op: op }));
     let flags = Allowed { sqe_flags: IoringSqeFlags::FIXED_FILE | IoringSqeFlags::ASYNC };
-    let update = Allowed { register_op: IoringRegisterOp::RegisterFilesUpdate };
-    let [a, b, c, d, e, f] = ops;
-    let flags = allow(IoringRestrictionOp::SqeFlagsAllowed, flags);
-    let all = [a, b, c, d, e, f, flags, allow(IoringRestrictionOp::RegisterOp, update)];
+    let mut all =
+        OPS.map(|(op, _)| allow(IoringRestrictionOp::SqeOp, Allowed { sqe_op: op })).to_vec();
+    all.push(allow(IoringRestrictionOp::SqeFlagsAllowed, flags));
+    let register = |op| allow(IoringRestrictionOp::RegisterOp, Allowed { register_op: op });
+    all.push(register(IoringRegisterOp::RegisterFilesUpdate));
+    let without = all.len();
+    // Before Linux 5.18 there are no such operations, and the kernel refuses the whole list.
+    all.push(register(IoringRegisterOp::RegisterRingFds));
+    all.push(register(IoringRegisterOp::UnregisterRingFds));
+    let restricted = match restrict_to(ring, &all) {
+        Err(Errno::INVAL) => restrict_to(ring, &all[..without]),
+        other => other,
+    };
+    restricted.map_err(UringError::at(Step::Restrict))
+}
+
+fn restrict_to(ring: BorrowedFd<'_>, all: &[io_uring_restriction]) -> Result<(), Errno> {
     let count = u32::try_from(all.len()).unwrap_or(u32::MAX);
     let (op, at) = (IoringRegisterOp::RegisterRestrictions, all.as_ptr());
-    // SAFETY: the kernel reads `count` restrictions, as many as the array has.
-    let restricted = unsafe { io_uring_register(ring, op, at.cast(), count) };
-    restricted.map(drop).map_err(UringError::at(Step::Restrict))
+    // SAFETY: the kernel reads `count` restrictions, as many as the list has.
+    unsafe { io_uring_register(ring, op, at.cast(), count) }.map(drop)
 }
 
 /// IORING_REGISTER_ENABLE_RINGS (5.10).

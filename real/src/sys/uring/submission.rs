@@ -22,6 +22,7 @@ use rustix::io_uring::{
 
 use super::memory::{Region, Shared};
 use super::ring::RingFd;
+use super::shortcut::{self, Shortcut};
 
 /// The words of an entry that are ever written; the rest is zero.
 const WRITTEN: usize = 5;
@@ -145,6 +146,7 @@ pub(crate) struct Submission {
     tail: u32,
     /// How many of these the kernel has not taken.
     pending: u32,
+    pub(super) shortcut: Shortcut,
     /// Entries are written without a word to other threads.
     _not_sync: PhantomData<Cell<()>>,
 }
@@ -159,12 +161,12 @@ impl Submission {
         tail_word: Shared<AtomicU32>,
     ) -> Option<Submission> {
         let entries = slots.entries(0, count)?;
-        let _not_sync = PhantomData;
-        Some(Submission { ring, entries, tail_word, count, tail: 0, pending: 0, _not_sync })
+        let (tail, pending, shortcut, _not_sync) = (0, 0, Shortcut::NEW, PhantomData);
+        Some(Submission { ring, entries, tail_word, count, tail, pending, shortcut, _not_sync })
     }
 
     /// How many entries can be pushed before the next submission.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn room(&self) -> u32 {
         self.count - self.pending
     }
@@ -205,7 +207,8 @@ impl Submission {
         true
     }
 
-    /// io_uring_enter(2): submits what was pushed. No system call if that is nothing.
+    /// io_uring_enter(2): submits what was pushed. No system call if that is nothing. A thread that submits
+    /// often does so by its [`Shortcut`].
     ///
     /// May block: the kernel executes at once what it has in memory, and anything on files that know no
     /// other way. Each repeat follows a signal, or entries taken.
@@ -214,14 +217,27 @@ impl Submission {
         while self.pending > 0 {
             // Pairs with the kernel's acquire of the tail; a peer may have changed it.
             self.tail_word.store(self.tail, Ordering::Release);
-            let (fd, flags) = (&self.ring.fd, IoringEnterFlags::empty());
-            // SAFETY: whoever pushed the entries answers for what they name.
-            let answer = unsafe { io_uring_enter(fd, self.pending, 0, flags) };
+            let place = self.shortcut.place(&self.ring.fd);
+            let answer = match place {
+                Some(place) => {
+                    // SAFETY: with the flag below it is taken for a place.
+                    let ring = unsafe { shortcut::as_argument(place) };
+                    let flags = IoringEnterFlags::REGISTERED_RING;
+                    // SAFETY: whoever pushed the entries answers for what they name.
+                    unsafe { io_uring_enter(ring, self.pending, 0, flags) }
+                }
+                None => {
+                    let flags = IoringEnterFlags::empty();
+                    // SAFETY: whoever pushed the entries answers for what they name.
+                    unsafe { io_uring_enter(&self.ring.fd, self.pending, 0, flags) }
+                }
+            };
             let left = self.pending;
             match answer {
                 Ok(0) => return Submitted::Again { left },
                 Ok(taken) => self.pending = left.saturating_sub(taken),
                 Err(Errno::INTR) => {}
+                Err(Errno::BADF | Errno::INVAL) if place.is_some() => self.shortcut.forget(),
                 Err(Errno::AGAIN | Errno::BUSY | Errno::NOMEM) => return Submitted::Again { left },
                 Err(errno) => return Submitted::Refused { left, errno },
             }
@@ -238,6 +254,12 @@ impl Submission {
             let slot = entries.get((first.wrapping_add(i) & mask) as usize)?;
             Some(slot[USER_DATA].load(Ordering::Relaxed))
         })
+    }
+}
+
+impl Drop for Submission {
+    fn drop(&mut self) {
+        self.shortcut.give_up(&self.ring.fd);
     }
 }
 
@@ -329,8 +351,7 @@ mod tests {
         push_nops(&mut made.submission, 2..5);
         // A descriptor that is no ring.
         let null: OwnedFd = std::fs::File::open("/dev/null").unwrap().into();
-        let flags = Region::anonymous(4096).unwrap().word(0).unwrap();
-        let other = Arc::new(RingFd { fd: null, flags, first_file: 0 });
+        let other = Arc::new(RingFd { fd: null, first_file: 0 });
         let ring = std::mem::replace(&mut made.submission.ring, other);
         let expected = Submitted::Refused { left: 3, errno: Errno::OPNOTSUPP };
         assert_eq!(made.submission.submit(), expected);
