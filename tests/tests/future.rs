@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 handfast_tests::every_method! {
     several_futures_are_over_one_after_the_other
     a_task_is_woken_when_its_staged_io_is_submitted_and_over
-    rc7_a_task_is_woken_by_the_completion_and_not_by_a_slice [worker io_uring]
+    rc7_a_task_is_woken_by_the_completion_and_not_by_a_slice
     a_dropped_future_cancels_nothing_and_leaks_nothing
     a_future_is_polled_by_another_thread_than_its_issuers
     the_waker_of_the_last_poll_is_woken
