@@ -1,6 +1,7 @@
 //! Waiting for another process's IO.
 
 use super::{PATIENCE, State, World};
+use handfast_tests::eventually;
 use std::time::{Duration, Instant};
 
 handfast_tests::every_method! {
@@ -162,7 +163,10 @@ fn rc27_who_is_about_to_block_submits_first_so_that_crosswise_waits_end() {
     let (of_one, of_two) = (one.read("count"), two.read("count"));
     one.tell(&format!("wait {of_two}"));
     world.await_waiter(&of_two);
-    assert_eq!(two.ask(&format!("wait {of_one}")), "done", "submitted before its issuer slept");
+    eventually("the first submits before it sleeps", || {
+        world.state(&of_one) == State::CompletedShared
+    });
+    assert_eq!(two.ask(&format!("wait {of_one}")), "done");
     // The wait of the second process was over without blocking, so its batch is still open.
     assert_eq!(world.state(&of_two), State::Staged);
     two.ask("submit");
