@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run -p handfast-model --example break_it              # lists what can be planted
-//! cargo run -p handfast-model --example break_it -- Publish   # an ordering that is too weak
+//! cargo run -p handfast-model --example break_it -- Publish-release   # an ordering that is too weak
 //! cargo run -p handfast-model --example break_it -- wake_before_publish
 //! ```
 //!
@@ -55,6 +55,11 @@ fn plant(name: &str) -> Result<ExitCode, Box<dyn Error>> {
         return patch(&Mistake::read(name)?);
     }
     if let Some(&site) = Site::ALL.iter().find(|site| site.name() == name) {
+        let halves: Vec<_> = Mutant::all().filter(|mutant| mutant.site == site).collect();
+        if let [one, other] = halves[..] {
+            eprintln!("{name} has two halves: weaken {one} or {other}");
+            return Ok(ExitCode::from(USAGE));
+        }
         eprintln!("{name} is Relaxed already: {}", sweep::reason(site));
         return Ok(ExitCode::from(USAGE));
     }
