@@ -74,7 +74,7 @@ impl WorkerLimits {
     }
 }
 
-/// Says when to start workers of a pool. See the example in [`crate::Pool::foreman`].
+/// Says when to start workers of a pool; made by [`crate::Pool::foreman`].
 pub struct Foreman<'pool> {
     pool: &'pool Inner,
     limits: WorkerLimits,
@@ -111,7 +111,7 @@ impl Foreman<'_> {
 
 impl Pool {
     /// Who says how many workers the pool should have. A program that runs them as threads:
-    /// see `real/tests/workers.rs`; as processes: `handfast worker`.
+    /// see `tests/tests/workers.rs`; as processes: `handfast worker`.
     #[must_use]
     pub fn foreman(&self, limits: WorkerLimits) -> Foreman<'_> {
         Foreman { pool: self.inner(), limits, heeds: false }

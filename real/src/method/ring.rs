@@ -15,7 +15,8 @@
 //! If the kernel refuses the ring in mid-flight (a filter that was set up later, no memory for requests),
 //! what it did not take is executed here and its results are put where the kernel's would be found.
 //!
-//! Checked by: `tests/tests/rings.rs`, `tests/tests/methods`. Not checked: kernels before 6.6, on which the queue
+//! Checked by: `tests/tests/rings.rs`, `tests/tests/soak.rs`. Not checked: a request that is made again after EAGAIN
+//! or EINTR; kernels before 6.6, on which the queue
 //! is private and the results of a dead process are lost.
 
 #![expect(clippy::disallowed_types, reason = "private memory of one process, not protocol words")]
