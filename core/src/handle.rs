@@ -9,7 +9,7 @@
 //! | `count` | whoever posts | always | sleepers |
 //! | request fields | issuer | HANDED_OUT | completer, callbacks, recoverer; viewers peek |
 //! | `raw` | completer; issuer that abandons | SUBMITTED, DEFINED, STAGED | recoverer |
-//! | `outcome` | completer | COMPLETED_IO (SUBMITTED in place) | issuer; others peek |
+//! | `outcome` | completer | COMPLETED_IO (SUBMITTED where no callback is to run) | issuer; others peek |
 //!
 //! Fields are never reset: the generation in the word says whether they count (B5).
 
@@ -96,6 +96,12 @@ impl<P: Platform> Handle<P> {
             *value = read(field);
         }
         Some(request)
+    }
+
+    /// Whether the frozen request names callbacks.
+    #[inline(always)]
+    pub(crate) fn has_callbacks(&self) -> bool {
+        !CallbackList::from_raw(self.callbacks.get()).is_empty()
     }
 
     pub(crate) fn stored_raw(&self, generation: Generation) -> Option<RawResult> {

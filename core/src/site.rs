@@ -85,31 +85,30 @@ sites! {
     ReleaseHandle: Update AcqRel, partner "WaitLook, CheckLook (recycled); AddWaiter";
     /// HANDED_OUT → DEFINED, or at once to STAGED where no stage callback wants to see the state in
     /// between. Publishes the request to viewers, executors and recoverers.
-    Define: Update Release, partner "ViewLook, Claim, CompleteIo, RecoverLook";
+    Define: Update Release, partner "ViewLook, Claim, CompleteLook, RecoverLook";
     /// DEFINED → STAGED. Publishes what the stage callbacks did to the executor, and to a recoverer: if the
     /// issuer dies before Submit, the recoverer runs the shared callbacks of an IO that was staged.
-    Stage: Update Release, partner "Claim, CompleteIo, RecoverLook";
+    Stage: Update Release, partner "Claim, CompleteLook, RecoverLook";
     /// DEFINED or STAGED → COMPLETED_IO. Publishes the raw result to whoever takes over.
     Abandon: Update Release, partner "RecoverLook";
     /// STAGED → SUBMITTED. Relaxed: the request and what stage callbacks did were published by Define and
     /// Stage, whose release sequence it continues; the issuer writes nothing of the IO in between.
     Submit: Update Relaxed, partner "none";
     /// HANDED_OUT → SUBMITTED in one step. Publishes the request to executors and viewers.
-    Start: Update Release, partner "Claim, CompleteIo, ViewLook";
+    Start: Update Release, partner "Claim, CompleteLook, ViewLook";
     /// A worker's claim. Acquires the request.
     Claim: Update Acquire, partner "Define, Stage, Start";
     /// Takes back a dead claimer's claim. Relaxed: the hint bit set before it is announced by the
     /// doorbell, and the release sequence of Stage or Start goes on.
     Unclaim: Update Relaxed, partner "none";
-    /// Before a completer's store of the packed result, after CompleteIo, Abandon or TakeOver: the
+    /// Before a completer's store of the packed result, after its look at the word, or its change of it: the
     /// issuer's FieldsFence does not order another thread's stores. Whoever sees the result of a
     /// generation while peeking for the one before also sees the new word at the second look (S9).
     OutcomeFence: Fence Release, partner "ViewFence";
-    /// Before the compare-exchange of CompleteIo. Relaxed: a guess that the exchange verifies.
-    CompleteLook: Load Relaxed, partner "none";
-    /// SUBMITTED → COMPLETED_IO. Acquires the request, where there was no claim; publishes the raw
-    /// result to whoever takes over.
-    CompleteIo: Update AcqRel, partner "Define, Stage, Start; RecoverLook";
+    /// A completer's look at the word that it is about to change. Acquires the request, where there was no claim.
+    CompleteLook: Load Acquire, partner "Define, Stage, Start";
+    /// SUBMITTED → COMPLETED_IO. Publishes the raw result to whoever takes over.
+    CompleteIo: Update Release, partner "RecoverLook";
     /// A recoverer becomes the completer. Relaxed: request and raw result were acquired by its look at this
     /// very word, to which only WAITERS can have been added since.
     TakeOver: Update Relaxed, partner "none";
@@ -117,7 +116,10 @@ sites! {
     /// (S5). Publishes the packed result and all that the shared callbacks did (S7). Acquires whether the
     /// waiter that it sees wants the slot's bell posted.
     Publish: Update AcqRel, partner "WaitLook, CheckLook, ScanLook; AddWaiter";
-    /// SUBMITTED → COMPLETED_SHARED in one step, in place. Publishes and acquires the same as Publish.
+    /// SUBMITTED → COMPLETED_SHARED in one step, where no callback wants to see the state in between.
+    /// Publishes and acquires the same as Publish.
+    Finish: Update AcqRel, partner "WaitLook, CheckLook, ScanLook; AddWaiter";
+    /// The same in place.
     FinishInPlace: Update AcqRel, partner "WaitLook, CheckLook, ScanLook; AddWaiter";
     /// COMPLETED_SHARED → COMPLETED_LOCAL. A plain store would end Publish's release sequence;
     /// Release passes on what the issuer acquired at its look.
@@ -131,7 +133,7 @@ sites! {
     Bury: Update Relaxed, partner "none";
     /// A waiter announces itself: Publish sees the bit on the same word or the waiter's exchange fails; the
     /// data is acquired by the look after the sleep. Publishes NoticeSet, where it is a task's.
-    AddWaiter: Update Release, partner "Publish, FinishInPlace, ReleaseHandle";
+    AddWaiter: Update Release, partner "Publish, Finish, FinishInPlace, ReleaseHandle";
     /// Tasks wait for the slot's IOs. Relaxed: published by the AddWaiter after it.
     NoticeSet: Store Relaxed, partner "none";
     /// A newcomer's slot, for which no task waits. Relaxed: an old value costs a post.
@@ -140,16 +142,16 @@ sites! {
     /// for it, has acquired what AddWaiter published.
     NoticeLook: Load Relaxed, partner "none";
     /// A waiter looks. Acquires the effects of the IO when it is over or recycled (S7).
-    WaitLook: Load Acquire, partner "Publish, FinishInPlace, Localise, Reclaim, Retire, HandOut";
+    WaitLook: Load Acquire, partner "Publish, Finish, FinishInPlace, Localise, Reclaim, Retire, HandOut";
     /// check_done looks. Acquires the same as WaitLook.
-    CheckLook: Load Acquire, partner "Publish, FinishInPlace, Localise, Reclaim, Retire, HandOut";
+    CheckLook: Load Acquire, partner "Publish, Finish, FinishInPlace, Localise, Reclaim, Retire, HandOut";
     /// The issuer looks for completed IO in its in-flight list. Acquires the packed result (B1).
-    ScanLook: Load Acquire, partner "Publish, FinishInPlace";
+    ScanLook: Load Acquire, partner "Publish, Finish, FinishInPlace";
     /// A recoverer looks, or a newcomer at its slot's handles. Acquires what the dead had published. An
     /// update that changes nothing, so that it sees the last word of the dead, whose lock orders nothing.
     RecoverLook: Update Acquire, partner "every Release site of the word";
     /// A viewer's first look. Acquires the payload of the state it sees (S9).
-    ViewLook: Load Acquire, partner "Define, Start, Publish, FinishInPlace";
+    ViewLook: Load Acquire, partner "Define, Start, Publish, Finish, FinishInPlace";
     /// Between a viewer's payload reads and its second look.
     ViewFence: Fence Acquire, partner "FieldsFence, OutcomeFence";
     /// A viewer's second look. Relaxed: ordered by ViewFence.
@@ -161,8 +163,8 @@ sites! {
     /// A handle becomes findable for workers. Relaxed: the worker that must see it has seen the ring
     /// after it, or the recoverer's.
     HintSet: Update Relaxed, partner "none";
-    /// A claimed handle need not be found. Relaxed: Claim comes after the setting, and CompleteIo and
-    /// Publish pass it on to the next one.
+    /// A claimed handle need not be found. Relaxed: Claim comes after the setting, and what
+    /// completes the IO passes it on to the next one.
     HintClear: Update Relaxed, partner "none";
     /// A worker looks for bits. Relaxed: a guess that the claim verifies; the look before a sleep is
     /// ordered by DoorbellAnnounce.

@@ -455,9 +455,10 @@ pub const fn compose(word: Word, events: &[Event], role: Role) -> Result<Word, I
     let mut at = word;
     let mut i = 0;
     while i < events.len() {
-        at = match step(at, events[i], role) {
-            Ok(next) => next,
-            Err(illegal) => return Err(illegal),
+        // A step leads from a well-formed word to another one, so that one check is enough.
+        at = match successor(at, events[i], role) {
+            Some(next) if i > 0 || word.is_well_formed() => next,
+            Some(_) | None => return Err(Illegal { word: at, event: events[i], role }),
         };
         i += 1;
     }

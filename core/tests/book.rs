@@ -1,7 +1,7 @@
 //! The issuer's lists under random sequences of use and misuse, against lists that are too simple to
 //! be wrong: S3, S19–S23. Misuse has to be `None` and to change nothing.
 
-use handfast_core::decide::book::{Acquire, Book, MAX_STAGED, Place};
+use handfast_core::decide::book::{Acquire, Book, MAX_STAGED, Place, Staged};
 use handfast_core::ids::Generation;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -137,7 +137,7 @@ fn apply(book: &mut Book, operation: Do, next: Generation) -> Option<()> {
         Do::HandOut(scope) => book.hand_out(scope).map(drop),
         Do::Release(index) => book.release(index, next),
         Do::Define(index) => book.define(index),
-        Do::Stage(index) => book.stage(index),
+        Do::Stage(index) => book.stage(index, index % 3 == 1),
         Do::Start(index) => book.start(index),
         Do::SubmitFirst => book.submit_first().map(drop),
         Do::Reclaim(index) => book.reclaim(index, next),
@@ -300,7 +300,8 @@ impl Both {
         prop_assert_eq!(book.handed_out(), plain.handed_out);
         prop_assert_eq!(book.defined(), plain.defined);
         prop_assert_eq!(book.staged(), plain.staged.len());
-        prop_assert_eq!(book.first_staged(), plain.staged.first().copied());
+        let staged = |&index: &u32| Staged { index, in_place: index % 3 == 1 };
+        prop_assert_eq!(book.first_staged(), plain.staged.first().map(staged));
         prop_assert_eq!(book.acquire(false), plain.acquire(false), "S20");
         prop_assert_eq!(book.acquire(true), plain.acquire(true), "S21");
         let oldest_first: Vec<u32> =

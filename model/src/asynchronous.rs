@@ -61,8 +61,8 @@ impl<R: Runtime, C: Callbacks<R>> Asynchronous<'_, R, C> {
 }
 
 impl<R: Runtime, C: Callbacks<R> + Send + 'static> Submit for Asynchronous<'_, R, C> {
-    fn in_place(&self, request: &Request) -> bool {
-        request.flags.contains(Flags::SYNCHRONOUS)
+    fn in_place(&self, flags: Flags) -> bool {
+        flags.contains(Flags::SYNCHRONOUS)
     }
 
     fn accept(&mut self, wanted: usize) -> usize {
@@ -84,7 +84,7 @@ impl<R: Runtime, C: Callbacks<R> + Send + 'static> Submit for Asynchronous<'_, R
     }
 
     fn execute(&mut self, id: HandleId, asked: &Request) -> RawResult {
-        let asked_for = self.in_place(asked);
+        let asked_for = self.in_place(asked.flags);
         R::saw(if asked_for { "executed in place" } else { "executed for lack of room" });
         self.world.kernel.execute(io(id.0, asked.offset))
     }

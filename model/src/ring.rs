@@ -81,10 +81,11 @@ impl<R: Runtime> SimRing<R> {
 
 impl<R: Runtime> Ring for SimRing<R> {
     /// Whoever is unwound in it has died, or is stopped where a search wants it; its lock goes with it.
-    fn reap(&self, reaping: &mut dyn FnMut(&mut dyn lead::Queue)) {
+    fn reap(&self, deliver: Deliver<'_>) -> bool {
         self.lock.pop();
-        reaping(&mut Completions { ring: self, left: false });
+        let any = lead::drain(&mut Completions { ring: self, left: false }, deliver);
         self.lock.push(1);
+        any
     }
 
     fn sleep(&self, slice_ns: u64) -> Slept {
@@ -109,7 +110,7 @@ impl<R: Runtime> lead::Queue for Completions<'_, R> {
         self.ring.completed.first().map(unpacked)
     }
 
-    fn advance(&mut self) {
+    fn advance(&mut self, _shown: Entry) {
         let given_back = self.ring.completed.try_pop();
         assert!(given_back.is_some(), "S8: an entry was given back twice");
     }
@@ -120,26 +121,9 @@ impl<R: Runtime> lead::Queue for Completions<'_, R> {
     }
 }
 
-/// The ring of a dead process: its slot lock stands for the reap lock, which has died with it.
-struct Left<'r, R: Runtime>(&'r SimRing<R>);
-
-impl<R: Runtime> Ring for Left<'_, R> {
-    fn reap(&self, reaping: &mut dyn FnMut(&mut dyn lead::Queue)) {
-        reaping(&mut Completions { ring: self.0, left: true });
-    }
-
-    fn sleep(&self, slice_ns: u64) -> Slept {
-        self.0.sleep(slice_ns)
-    }
-
-    fn rouse(&self) {
-        self.0.rouse();
-    }
-}
-
-/// Delivers what a dead process's ring holds.
+/// Delivers what a dead process's ring holds: its slot lock stands for the reap lock, which has died with it.
 pub(crate) fn drain_dead<R: Runtime>(ring: &SimRing<R>, deliver: Deliver<'_>) {
-    if lead::drain(&Left(ring), deliver) {
+    if lead::drain(&mut Completions { ring, left: true }, deliver) {
         R::saw("drained a dead one's ring");
     }
 }

@@ -528,8 +528,8 @@ impl<R: Runtime, C: Callbacks<R>> Simulated<'_, R, C> {
 }
 
 impl<R: Runtime, C: Callbacks<R>> Submit for Simulated<'_, R, C> {
-    fn in_place(&self, request: &Request) -> bool {
-        self.manner.how == How::InPlace || request.flags.contains(Flags::SYNCHRONOUS)
+    fn in_place(&self, flags: Flags) -> bool {
+        self.manner.how == How::InPlace || flags.contains(Flags::SYNCHRONOUS)
     }
 
     fn accept(&mut self, wanted: usize) -> usize {

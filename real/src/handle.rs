@@ -257,18 +257,15 @@ impl<'h, 'pool> Handle<'h, 'pool> {
         file: &File<'pool>,
         offset: u64,
     ) -> Result<(), StartError> {
-        let request = self.define(operation, file, offset)?;
+        let (request, first) = self.define(operation, file, offset)?;
         let HandedOut { id, generation } = self.handed_out;
         let issuer = &mut self.process.issuer;
-        let one;
+        let one = [first];
         let mut many = None;
-        let places: &[Place] = match issuer.method().memory_of(id) {
-            Buffers::None => &[],
-            Buffers::One(memory) => {
-                one = [memory.place()];
-                &one
-            }
-            Buffers::Many(_) => many.insert(issuer.method_mut().places_of(id)),
+        let places: &[Place] = match request.iovecs {
+            0 => &[],
+            1 => &one,
+            _ => many.insert(issuer.method_mut().places_of(id)),
         };
         // In place and alone, the IO is over before the caller's borrow of the file ends.
         let alone = issuer.batch_depth() == 0 && issuer.book().staged() == 0;
@@ -296,19 +293,19 @@ impl<'h, 'pool> Handle<'h, 'pool> {
         }
     }
 
-    /// Every check that can be made before anything changes.
+    /// Every check that can be made before anything changes: the request, and where its first buffer is.
     #[inline(always)]
     fn define(
         &self,
         operation: Operation,
         file: &File<'pool>,
         offset: u64,
-    ) -> Result<Request, StartError> {
+    ) -> Result<(Request, Place), StartError> {
         self.process.check()?;
         let segment = self.process.issuer.context().shared;
         check_pool(file, segment)?;
         let memory = self.process.issuer.method().memory_of(self.handed_out.id);
-        let Extent { count, length, local, common } =
+        let Extent { count, first, length, local, common } =
             memory.check(segment, self.process.holder())?;
         let reserved = segment.facts().config.max_iovecs() as usize;
         if count > reserved {
@@ -325,7 +322,7 @@ impl<'h, 'pool> Handle<'h, 'pool> {
         if self.process.issuer.method().is_only_for_issuer(file, operation, common) {
             flags |= Flags::SYNCHRONOUS;
         }
-        Ok(Request {
+        let request = Request {
             operation,
             flags,
             target: file.target(),
@@ -335,7 +332,8 @@ impl<'h, 'pool> Handle<'h, 'pool> {
             iovecs: u16::try_from(count).unwrap_or(u16::MAX),
             data_len: self.data_len.unwrap_or(0),
             callbacks: self.callbacks,
-        })
+        };
+        Ok((request, first))
     }
 }
 

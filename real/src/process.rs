@@ -493,12 +493,6 @@ impl<'pool> Process<'pool> {
         if !std::ptr::eq(of.0, self.dropped()) || of.1 != self.attachment {
             return Err(UseError::NotMine);
         }
-        if self.issuer.method().is_in_ring(io.id) {
-            // What came from the page cache is in the queue already: a look there is much shorter than the
-            // beginning of a wait.
-            let reference = WaitRef::new(self.pool.tag(), io.id, io.generation);
-            let _over_or_waited_for = self.issuer.context().check_done(reference)?;
-        }
         self.issuer.finish(io)?;
         let result = self.issuer.method_mut().take((io.id, io.generation));
         result.ok_or(UseError::NotMine)

@@ -1,4 +1,4 @@
-//! Where this crate has `unsafe`, and why: 96 uses, tests not counted.
+//! Where this crate has `unsafe`, and why: 90 uses, tests not counted.
 //!
 //! `handfast-core`, `handfast-model` and `handfast-cli` forbid it. Each block has a `SAFETY` comment that
 //! answers each obligation; clippy refuses one without. `real/tests/documents.rs` counts the uses.
@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | `aligned.rs` | 6 | allocates local memory with an alignment; lends it as a slice to its one owner |
 //! | `method/local.rs` | 5 | hands descriptors and addresses, which the slab owns, to the system calls and to the ring |
-//! | `method/ring.rs` | 12 | pushes requests whose memory and files the slab owns; executes those that the kernel refused |
+//! | `method/ring.rs` | 4 | pushes requests whose memory and files the slab owns |
 //! | `method/worker.rs` | 4 | system calls on addresses in mappings of the pool, checked before |
 //! | `segment.rs` | 14 | lays arrays of atomics over the mapping: the only references into shared memory |
 //! | `sys/io.rs` | 6 | preadv(2), pwritev(2) on raw addresses, through libc |
@@ -19,7 +19,7 @@
 //! | `sys/uring/ring.rs` | 2 | io_uring_enter(2), io_uring_register(2) with structures of the call |
 //! | `sys/uring/setup.rs` | 7 | io_uring_setup(2) with the ring's memory, io_uring_register(2) with arrays |
 //! | `sys/uring/shortcut.rs` | 4 | io_uring_register(2) with one update; a place in a table as an argument |
-//! | `sys/uring/submission.rs` | 6 | entries that name memory and files by number, and their submission |
+//! | `sys/uring/submission.rs` | 8 | entries that name memory and files by number, and their submission |
 //!
 //! What they rest on:
 //! - A mapping keeps its length: a memfd is sealed, and layouts are checked against it once.

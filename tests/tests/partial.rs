@@ -206,7 +206,7 @@ impl Embed for Test {
     type D = Queue;
 }
 
-/// A method whose queue holds `depth`; odd offsets run in place. It notes what happens.
+/// A method whose queue holds `depth`, and takes nothing that is marked as synchronous. It notes what happens.
 struct Narrow<'q> {
     queue: &'q Queue,
     depth: usize,
@@ -215,8 +215,8 @@ struct Narrow<'q> {
 }
 
 impl Submit for Narrow<'_> {
-    fn in_place(&self, request: &Request) -> bool {
-        request.offset % 2 == 1
+    fn in_place(&self, flags: Flags) -> bool {
+        flags.contains(Flags::SYNCHRONOUS)
     }
     fn accept(&mut self, wanted: usize) -> usize {
         wanted.min(self.depth.saturating_sub(self.queue.0.lock().unwrap().len()))
@@ -240,13 +240,13 @@ impl Submit for Narrow<'_> {
     }
 }
 
-fn request(offset: u64) -> Request {
+fn request(flags: Flags) -> Request {
     Request {
         operation: Operation::Readv,
-        flags: Flags::empty(),
+        flags,
         target: TargetId::FILE,
         target_data: [0; 3],
-        offset,
+        offset: 0,
         length: 0,
         iovecs: 0,
         data_len: 0,
@@ -257,9 +257,9 @@ fn request(offset: u64) -> Request {
 /// What a method saw, in order, and the results by handle.
 type Seen = (Vec<(&'static str, u32)>, Vec<(u32, i32)>);
 
-/// Stages an IO for each offset in one batch, ends it, finishes all.
-fn run_batch(depth: usize, offsets: &[u64]) -> Seen {
-    let count = offsets.len();
+/// Stages an IO for each of these flags in one batch, ends it, finishes all.
+fn run_batch(depth: usize, all: &[Flags]) -> Seen {
+    let count = all.len();
     let words = Words { handles: (0..count).map(|_| Handle::new()).collect(), slot: Slot::new() };
     let queue = Queue::default();
     let context: Context<'_, Test> =
@@ -267,12 +267,12 @@ fn run_batch(depth: usize, offsets: &[u64]) -> Seen {
     let method = Narrow { queue: &queue, depth, log: Vec::new(), over: Vec::new() };
     let mut issuer = Issuer::new(context, &vec![Generation::FIRST; count], method);
     issuer.enter_batch();
-    let start = |issuer: &mut Issuer<'_, Test, Narrow<'_>>, offset: u64| -> HandedOut {
+    let start = |issuer: &mut Issuer<'_, Test, Narrow<'_>>, flags: Flags| -> HandedOut {
         let handle = issuer.acquire(1).unwrap();
-        issuer.start(handle, &request(offset), &[]).unwrap();
+        issuer.start(handle, &request(flags), &[]).unwrap();
         handle
     };
-    let all: Vec<_> = offsets.iter().map(|&offset| start(&mut issuer, offset)).collect();
+    let all: Vec<_> = all.iter().map(|&flags| start(&mut issuer, flags)).collect();
     assert_eq!(issuer.book().staged(), count, "a batch waits for its end");
     issuer.leave_batch(0).unwrap();
     assert_eq!(issuer.book().staged(), 0, "nothing is forgotten");
@@ -290,7 +290,7 @@ fn run_batch(depth: usize, offsets: &[u64]) -> Seen {
 #[test]
 fn r14_what_a_method_does_not_take_stays_staged_and_is_offered_again() {
     for depth in [1, 2, 3, 9, 10, 100] {
-        let (log, over) = run_batch(depth, &[0; 10]);
+        let (log, over) = run_batch(depth, &[Flags::empty(); 10]);
         assert_eq!(log, (0..10).map(|id| ("queued", id)).collect::<Vec<_>>(), "depth {depth}");
         assert_eq!(over, (0..10).map(|id| (id, 7)).collect::<Vec<_>>());
     }
@@ -298,14 +298,17 @@ fn r14_what_a_method_does_not_take_stays_staged_and_is_offered_again() {
 
 #[test]
 fn r14_what_a_method_never_takes_is_executed_in_place() {
-    let (log, over) = run_batch(0, &[0; 4]);
+    let (log, over) = run_batch(0, &[Flags::empty(); 4]);
     assert_eq!(log, (0..4).map(|id| ("in place", id)).collect::<Vec<_>>());
     assert_eq!(over, (0..4).map(|id| (id, 9)).collect::<Vec<_>>());
 }
 
 #[test]
 fn r16_an_io_in_place_does_not_overtake_those_staged_before_it() {
-    let (log, _) = run_batch(10, &[0, 0, 1, 0, 1, 1, 0]);
+    let (log, _) = {
+        let (other, own) = (Flags::empty(), Flags::SYNCHRONOUS);
+        run_batch(10, &[other, other, own, other, own, own, other])
+    };
     let names = ["queued", "queued", "in place", "queued", "in place", "in place", "queued"];
     assert_eq!(log, names.into_iter().zip(0..).collect::<Vec<_>>());
 }

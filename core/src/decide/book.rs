@@ -48,6 +48,15 @@ struct Node {
     generation: Generation,
 }
 
+/// A staged handle.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Staged {
+    /// Which.
+    pub index: u32,
+    /// Whether its issuer executes it itself.
+    pub in_place: bool,
+}
+
 /// What `acquire` does next (`pgaio_io_acquire`, `pgaio_io_wait_for_free`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
@@ -73,7 +82,7 @@ pub struct Book {
     idle: u32,
     handed_out: u32,
     defined: u32,
-    staged: [u32; MAX_STAGED],
+    staged: [Staged; MAX_STAGED],
     staged_first: usize,
     staged_len: usize,
     oldest: u32,
@@ -97,7 +106,7 @@ impl Book {
             idle: NONE,
             handed_out: NONE,
             defined: NONE,
-            staged: [NONE; MAX_STAGED],
+            staged: [Staged { index: NONE, in_place: false }; MAX_STAGED],
             staged_first: 0,
             staged_len: 0,
             oldest: NONE,
@@ -253,13 +262,14 @@ impl Book {
 
     /// Defined → staged. [`MAX_STAGED`] bounds it: the caller submits when the batch is full.
     #[must_use]
-    pub fn stage(&mut self, index: u32) -> Option<()> {
+    pub fn stage(&mut self, index: u32, in_place: bool) -> Option<()> {
         if self.defined != index || index == NONE || self.staged_len == MAX_STAGED {
             return None;
         }
         self.node(index)?.place = Place::Staged;
         self.defined = NONE;
-        self.staged[(self.staged_first + self.staged_len) % MAX_STAGED] = index;
+        let last = (self.staged_first + self.staged_len) % MAX_STAGED;
+        self.staged[last] = Staged { index, in_place };
         self.staged_len += 1;
         Some(())
     }
@@ -278,14 +288,14 @@ impl Book {
 
     /// The staged one that is submitted next.
     #[must_use]
-    pub fn first_staged(&self) -> Option<u32> {
+    pub fn first_staged(&self) -> Option<Staged> {
         if self.staged_len == 0 { None } else { Some(self.staged[self.staged_first]) }
     }
 
     /// First staged → in flight.
     #[must_use]
     pub fn submit_first(&mut self) -> Option<u32> {
-        let index = self.first_staged()?;
+        let Staged { index, .. } = self.first_staged()?;
         self.staged_first = (self.staged_first + 1) % MAX_STAGED;
         self.staged_len -= 1;
         self.push_in_flight(index);
@@ -363,7 +373,7 @@ impl Book {
         };
         let staged = (0..self.staged_len)
             .map(|i| self.staged[(self.staged_first + i) % MAX_STAGED])
-            .filter(|&index| self.place(index) == Some(Place::Staged))
+            .filter(|staged| self.place(staged.index) == Some(Place::Staged))
             .count();
         idle == Some(counted[Place::Idle as usize])
             && in_flight == Some(counted[Place::InFlight as usize])

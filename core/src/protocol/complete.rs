@@ -53,7 +53,7 @@ impl<'a, E: Embed> Context<'a, E> {
         let at = self.at(id)?;
         let word = at.load(Site::CompleteLook);
         let change = Move { site: Site::Claim, events: CLAIM, role: Role::Completer(self.me) };
-        let Ok(word) = at.change(word.generation(), word, change) else { return Ok(None) };
+        let Ok((_, word)) = at.change(word.generation(), word, change) else { return Ok(None) };
         self.unhint(id);
         Ok(Some(Claimed { id, generation: word.generation(), request: at.handle.request() }))
     }
@@ -77,11 +77,42 @@ impl<'a, E: Embed> Context<'a, E> {
     ) -> Result<bool, Error> {
         let at = self.at(io.0)?;
         let word = at.load(Site::CompleteLook);
+        if !at.handle.has_callbacks() {
+            return Ok(self.complete_at_once((at, io.1), word, raw, role));
+        }
         if crate::state::step(word, Event::CompleteIo, role).is_err() || word.generation() != io.1 {
             return Ok(false);
         }
         let (machine, first) = Completer::complete(raw);
         Ok(self.run_completion(Job { at, generation: io.1, role, raw, word }, machine, first))
+    }
+
+    /// SUBMITTED → COMPLETED_SHARED with one access, where no callback wants to see the state in between.
+    /// The caller is the only one at it, so that nobody else stores a result meanwhile.
+    #[inline(always)]
+    fn complete_at_once(
+        &self,
+        (at, generation): (At<'a, E::P>, Generation),
+        word: Word,
+        raw: RawResult,
+        role: Role,
+    ) -> bool {
+        let finish = Move { site: Site::Finish, events: FINISH, role };
+        let changed = at.change_after(generation, word, finish, || {
+            E::P::fence(Site::OutcomeFence);
+            at.handle.outcome.set(Outcome::from_raw(raw).raw());
+        });
+        let Ok((old, _)) = changed else { return false };
+        if old.has_waiters() {
+            self.wake_waiters(at, role);
+        }
+        true
+    }
+
+    /// Wakes who waits for an IO that is over.
+    fn wake_waiters(&self, at: At<'a, E::P>, role: Role) {
+        at.handle.count.post();
+        self.notify_tasks(at.id, role);
     }
 
     /// Completes a DEFINED or STAGED IO without executing it, as its owner or its owner's recoverer.
@@ -135,8 +166,7 @@ impl<'a, E: Embed> Context<'a, E> {
                     None => return false,
                 },
                 Action::Post => {
-                    job.at.handle.count.post();
-                    self.notify_tasks(job.at.id, job.role);
+                    self.wake_waiters(job.at, job.role);
                     Observation::Posted
                 }
                 Action::Return { won } => return won,
@@ -214,8 +244,7 @@ impl<'a, E: Embed> Context<'a, E> {
         let role = Role::Issuer(self.me);
         let old = at.swap(word, Move { site: Site::FinishInPlace, events: FINISH, role })?;
         if old.has_waiters() {
-            at.handle.count.post();
-            self.notify_tasks(at.id, role);
+            self.wake_waiters(at, role);
         }
         Ok(())
     }
@@ -234,7 +263,7 @@ impl<E: Embed> Job<'_, E> {
     fn win(&mut self, site: Site, events: &'static [Event]) -> Observation {
         let change = Move { site, events, role: self.role };
         match self.at.change(self.generation, self.word, change) {
-            Ok(word) => {
+            Ok((_, word)) => {
                 self.word = word;
                 Observation::Won(true)
             }

@@ -47,11 +47,10 @@ impl<'a, E: Embed> Context<'a, E> {
         &self,
         id: HandleId,
     ) -> Option<(&'a <E::P as crate::platform::Platform>::Atomic64, u64)> {
+        // Most pools have no workers, and no handle's owner is found for nothing.
+        self.shared.doorbell()?;
         let owner = self.shared.owner(id)?;
         let hints = self.shared.hints(owner);
-        if hints.is_empty() {
-            return None;
-        }
         let index = id.0.checked_sub(self.shared.owned_by(owner).start)?;
         let word = hints.get((index / HANDLES_PER_WORD) as usize)?;
         Some((word, 1 << (index % HANDLES_PER_WORD)))

@@ -8,14 +8,14 @@ use super::complete::Seen;
 use super::wait::Waited;
 use super::wait_any::First;
 use super::words::{At, Move};
-use super::{Callbacks, Context, Embed, Error, Shared, Submit};
-use crate::decide::book::{Acquire, Book, MAX_STAGED, Place as In};
+use super::{Callbacks, Context, Drive, Embed, Error, Shared, Submit};
+use crate::decide::book::{Acquire, Book, MAX_STAGED, Place as In, Staged};
 use crate::decide::waiter::{Look, look};
 use crate::handle::Place;
 use crate::ids::{Generation, HandleId, WaitRef};
 use crate::outcome::RawResult;
 use crate::platform::{Field, Platform};
-use crate::request::Request;
+use crate::request::{CallbackList, Request};
 use crate::site::Site;
 use crate::state::{Event, IllegalAt, Role, Word, compose};
 
@@ -29,9 +29,6 @@ const SUBMIT_IN_PLACE: &[Event] = &[Event::SubmitInPlace];
 const TO_STAGED: &[Event] = &[Event::HandOut, Event::Define, Event::Stage];
 const START: &[Event] = &[Event::Define, Event::Stage, Event::Submit];
 const START_IN_PLACE: &[Event] = &[Event::Define, Event::Stage, Event::SubmitInPlace];
-
-/// The staged IO that is submitted next: its words and its request.
-type FirstStaged<'a, P> = (At<'a, P>, Option<Request>);
 
 /// What is SUBMITTED and not yet handed to the method.
 struct Started {
@@ -310,43 +307,43 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
         at.handle.set_request(request);
         self.book.define(index).ok_or(Error::NotHandedOut(handle.id))?;
         let alone = self.batch == 0 && self.book.staged() == 0;
-        if alone && request.callbacks.is_empty() && self.method.in_place(request) {
+        let in_place = self.method.in_place(request.flags);
+        if alone && in_place && request.callbacks.is_empty() {
             let word = at.add(word, self.change(Site::Start, START_IN_PLACE))?;
             self.book.start(index).ok_or(Error::NotHandedOut(handle.id))?;
             let raw = self.method.execute(handle.id, request);
             return self.context.finish_in_place(at, word, raw);
         }
-        self.start_in_steps(at, word, *request)
+        self.start_in_steps(at, (word, alone, in_place), request.callbacks)
     }
 
     /// The way with stops in between. Apart from the straight one, which so stays short enough to be
-    /// inlined; by value, so that only this way needs the request in memory.
+    /// inlined.
     #[inline(never)]
     fn start_in_steps(
         &mut self,
         at: At<'a, E::P>,
-        word: Word,
-        request: Request,
+        (word, alone, in_place): (Word, bool, bool),
+        callbacks: CallbackList,
     ) -> Result<(), Error> {
         let index = at.id.0.wrapping_sub(self.base);
-        let alone = self.batch == 0 && self.book.staged() == 0;
-        if alone && request.callbacks.is_empty() && self.method.accept(1) == 1 {
+        if alone && callbacks.is_empty() && self.method.accept(1) == 1 {
             self.context.hint(at.id);
             let word = at.add(word, self.change(Site::Start, START))?;
             self.book.start(index).ok_or(Error::NotHandedOut(at.id))?;
             self.hand_over(&[(at.id, word.generation())], word.has_waiters());
             return Ok(());
         }
-        if request.callbacks.is_empty() {
+        if callbacks.is_empty() {
             at.add(word, self.change(Site::Define, DEFINE_AND_STAGE))?;
         } else {
             let word = at.add(word, self.change(Site::Define, DEFINE))?;
-            if !self.stage_callbacks(at, word, &request) {
+            if !self.stage_callbacks(at, word, callbacks) {
                 return self.abandon(index, word, RawResult::REFUSED);
             }
             at.add(word, self.change(Site::Stage, STAGE))?;
         }
-        self.book.stage(index).ok_or(Error::NotHandedOut(at.id))?;
+        self.book.stage(index, in_place).ok_or(Error::NotHandedOut(at.id))?;
         if self.batch == 0 || self.book.staged() == MAX_STAGED {
             // It is started: damage to another handle's word, or to its own, is reported by whoever
             // waits for it and must not make its memory look refused.
@@ -356,12 +353,13 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
     }
 
     /// Whether every stage callback agreed, last registered first.
-    fn stage_callbacks(&self, at: At<'a, E::P>, word: Word, request: &Request) -> bool {
+    fn stage_callbacks(&self, at: At<'a, E::P>, word: Word, callbacks: CallbackList) -> bool {
         let (id, generation) = (at.id, word.generation());
         let seen = Seen { id, generation, raw: RawResult(0), repeat: false };
-        let Some(mut io) = self.context.io(request, seen) else { return true };
+        let io = at.handle.request().and_then(|request| self.context.io(&request, seen));
+        let Some(mut io) = io else { return true };
         let before = E::P::set_in_callback(true);
-        let agreed = request.callbacks.iter().rev().all(|(callback, data)| {
+        let agreed = callbacks.iter().rev().all(|(callback, data)| {
             io.callback_data = data;
             self.context.callbacks.stage(callback, &io).is_ok()
         });
@@ -391,8 +389,8 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
                 self.submit_some(accepted)?;
             } else if let Some(oldest) = self.oldest_unfinished() {
                 let _over = self.context.wait(oldest, None)?;
-            } else if let Some((at, request)) = self.first_staged()? {
-                self.run_first(at, request)?;
+            } else if let Some(Staged { index, .. }) = self.book.first_staged() {
+                self.run_first(self.context.at(self.id(index))?)?;
             }
         }
         Ok(())
@@ -421,15 +419,19 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
     }
 
     /// Hands IOs that are SUBMITTED and not in place to the method, and tells whoever may complete them.
-    /// `waiters`: somebody has been waiting for one of them since before its Submit.
+    /// What a ring completes at once, as reads from the page cache, is over when this returns. `waiters`:
+    /// somebody has been waiting for one of them since before its Submit.
     fn hand_over(&mut self, started: &[(HandleId, Generation)], waiters: bool) {
         if started.is_empty() {
             return;
         }
         self.method.submit(started);
         self.context.ring(started.len());
-        if waiters {
-            self.context.tend_waiters(started);
+        if let Some(lead) = self.context.drive.lead() {
+            self.context.drain_as_issuer(lead);
+            if waiters {
+                self.context.tend_waiters(started);
+            }
         }
     }
 
@@ -437,8 +439,9 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
     /// `started` afterwards is left for the caller to start.
     fn submit_in_order(&mut self, count: usize, started: &mut Started) -> Result<(), Error> {
         for _ in 0..count.min(self.book.staged()) {
-            let Some((at, request)) = self.first_staged()? else { break };
-            if request.is_some_and(|request| !self.method.in_place(&request)) {
+            let Some(Staged { index, in_place }) = self.book.first_staged() else { break };
+            let at = self.context.at(self.id(index))?;
+            if !in_place {
                 self.context.hint(at.id);
                 let word = self.submit_first(at, SUBMIT)?;
                 started.push((at.id, word.generation()), word.has_waiters());
@@ -446,18 +449,9 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
             }
             self.hand_over(&started.ios[..started.len], started.waiters);
             (started.len, started.waiters) = (0, false);
-            self.run_first(at, request)?;
+            self.run_first(at)?;
         }
         Ok(())
-    }
-
-    /// The staged one that is submitted next, and its request (`None` if it is garbled: then it must
-    /// not leave this process).
-    #[inline(always)]
-    fn first_staged(&self) -> Result<Option<FirstStaged<'a, E::P>>, Error> {
-        let Some(index) = self.book.first_staged() else { return Ok(None) };
-        let at = self.context.at(self.id(index))?;
-        Ok(Some((at, at.handle.request())))
     }
 
     /// STAGED → SUBMITTED for the first staged one.
@@ -474,8 +468,8 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
 
     /// The same in place: it is executed and completed here.
     #[inline(always)]
-    fn run_first(&mut self, at: At<'a, E::P>, request: Option<Request>) -> Result<(), Error> {
-        let word = self.submit_first(at, SUBMIT_IN_PLACE)?;
+    fn run_first(&mut self, at: At<'a, E::P>) -> Result<(), Error> {
+        let (word, request) = (self.submit_first(at, SUBMIT_IN_PLACE)?, at.handle.request());
         let raw = match &request {
             Some(request) => self.method.execute(at.id, request),
             None => RawResult::GARBLED,

@@ -5,7 +5,7 @@
 //! | the issuer, before it sleeps on an own IO | a [`Turn`]: drains, takes the lead, sleeps in the ring |
 //! | the reaper ([`Context::reap`]) | the same for others, while somebody waits |
 //! | a waiter in another process | sets WAITERS, posts the slot's bell, sleeps on the IO |
-//! | the issuer, if its Submit saw WAITERS | drains, posts its own bell if that was not all |
+//! | the issuer, after a submission | drains; posts its own bell if Submit saw WAITERS and that was not all |
 //! | a recoverer, slot lock held | [`drain`]s the dead one's ring |
 //!
 //! An entry is copied, completed up to Publish, and then given back, one after the other, with the reap lock held
@@ -38,17 +38,17 @@ pub struct Entry {
 pub trait Queue {
     /// A copy of the oldest completion, if there is one.
     fn head(&mut self) -> Option<Entry>;
-    /// Gives the oldest completion's entry back to the kernel.
-    fn advance(&mut self);
+    /// Gives the oldest completion's entry, which [`Self::head`] has just shown, back to the kernel.
+    fn advance(&mut self, shown: Entry);
     /// Told of a completion whose IO was not under way: it counts them.
     fn dropped(&mut self, entry: Entry);
 }
 
 /// A ring of the embedding's: submissions go in, completions come out.
 pub trait Ring: Sync {
-    /// Calls `reaping` with the completion queue and the reap lock, which is private to the process. It
-    /// orders memory.
-    fn reap(&self, reaping: &mut dyn FnMut(&mut dyn Queue));
+    /// Calls [`drain`] with the completion queue and the reap lock, which is private to the process and orders
+    /// memory; what that returned.
+    fn reap(&self, deliver: Deliver<'_>) -> bool;
     /// Submits what is pending and, if there is no completion, sleeps until there is one, until it is
     /// roused, or for `slice_ns` nanoseconds. One thread at a time.
     fn sleep(&self, slice_ns: u64) -> Slept;
@@ -136,33 +136,27 @@ impl<P: Platform, R: Ring> Lead for LedRing<P, R> {
     }
 }
 
-/// Completes everything that is in a ring; whether there was anything. Ends because every entry is one of
+/// Completes everything that is in a queue; whether there was anything. Ends because every entry is one of
 /// finitely many IOs in flight, unless the issuer goes on submitting: then it is work that has to be done.
-pub fn drain(ring: &dyn Ring, deliver: Deliver<'_>) -> bool {
+#[inline(always)]
+pub fn drain(queue: &mut impl Queue, deliver: Deliver<'_>) -> bool {
     let mut any = false;
-    ring.reap(&mut |queue| {
-        while drain_one(queue, deliver) {
-            any = true;
+    while let Some(entry) = queue.head() {
+        if let Some((id, generation)) = entry.io
+            && !deliver(id, generation, entry.raw)
+        {
+            queue.dropped(entry);
         }
-    });
-    any
-}
-
-fn drain_one(queue: &mut dyn Queue, deliver: Deliver<'_>) -> bool {
-    let Some(entry) = queue.head() else { return false };
-    if let Some((id, generation)) = entry.io
-        && !deliver(id, generation, entry.raw)
-    {
-        queue.dropped(entry);
+        queue.advance(entry);
+        any = true;
     }
-    queue.advance();
-    true
+    any
 }
 
 impl<E: Embed> Context<'_, E> {
     /// Completes what is in the own ring; whether there was anything.
     pub(super) fn drain_own(&self, lead: &dyn Lead) -> bool {
-        drain(lead.ring(), &mut |id, generation, raw| self.deliver(id, generation, raw))
+        lead.ring().reap(&mut |id, generation, raw| self.deliver(id, generation, raw))
     }
 
     /// The same by the issuer. What it completes may be a task's, and the reaper asleep in the ring, where it
@@ -228,11 +222,9 @@ impl<E: Embed> Context<'_, E> {
         }
     }
 
-    /// After a submission that saw WAITERS: reads from the page cache are complete by now, and the rest
-    /// is the reaper's, whom nobody else would tell of waiters that came before Submit.
+    /// After a submission that saw WAITERS, and a drain: what is not over is the reaper's, whom nobody else
+    /// would tell of waiters that came before Submit.
     pub(super) fn tend_waiters(&self, started: &[(HandleId, Generation)]) {
-        let Some(lead) = self.drive.lead() else { return };
-        self.drain_as_issuer(lead);
         let awaited = |&(id, generation): &(HandleId, Generation)| {
             let word = self.at(id).map(|at| at.load(Site::LeadLook));
             word.is_ok_and(|word| word.generation() == generation && is_awaited(word))

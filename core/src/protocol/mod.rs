@@ -48,7 +48,7 @@ use crate::handle::{Handle, Iovec, Slot};
 use crate::ids::{Generation, HandleId, PoolTag, ProcessSlot, WaitRef};
 use crate::outcome::{Outcome, RawResult};
 use crate::platform::{Platform, SlotLocks};
-use crate::request::{CallbackId, Request};
+use crate::request::{CallbackId, Flags, Request};
 use crate::state::{IllegalAt, Word};
 use core::ops::Range;
 
@@ -138,8 +138,8 @@ pub trait Callbacks<P: Platform>: Sync {
 
 /// The issuer's side of a method (`IoMethodOps`: needs_synchronous_execution, submit).
 pub trait Submit {
-    /// Whether the issuer has to execute this one itself.
-    fn in_place(&self, request: &Request) -> bool;
+    /// Whether the issuer has to execute a request with these flags itself.
+    fn in_place(&self, flags: Flags) -> bool;
     /// How many of `wanted` staged IOs it can take now; the rest stays staged (R14).
     fn accept(&mut self, wanted: usize) -> usize;
     /// Starts IOs that are SUBMITTED and not SYNC. Has to take them all; retries until it has.

@@ -91,24 +91,53 @@ impl<P: Platform> At<'_, P> {
     #[track_caller]
     pub fn try_change(&self, expected: Word, change: Move) -> Result<Word, Word> {
         let Ok(new) = self.after(expected, change) else { return Err(expected) };
+        self.exchange(expected, new, change).map(|()| new)
+    }
+
+    #[inline(always)]
+    #[track_caller]
+    fn exchange(&self, expected: Word, new: Word, change: Move) -> Result<(), Word> {
         match self.handle.word.compare_exchange(change.site, expected.raw(), new.raw()) {
             Ok(_) => {
                 self.report(expected, new, change);
-                Ok(new)
+                Ok(())
             }
             Err(found) => Err(Word::from_raw(found)),
         }
     }
 
     /// Tries from what is there until it succeeds or is not legal any more in this generation. The
-    /// word of a generation changes a finite number of times (L8), so it ends.
+    /// word of a generation changes a finite number of times (L8), so it ends. The word before and after.
     #[inline(always)]
     #[track_caller]
-    pub fn change(&self, generation: Generation, from: Word, change: Move) -> Result<Word, Word> {
-        let mut word = from;
-        while word.generation() == generation && self.after(word, change).is_ok() {
-            match self.try_change(word, change) {
-                Ok(new) => return Ok(new),
+    pub fn change(
+        &self,
+        generation: Generation,
+        from: Word,
+        change: Move,
+    ) -> Result<(Word, Word), Word> {
+        self.change_after(generation, from, change, || {})
+    }
+
+    /// The same, and what is done before the first try, if it is legal.
+    #[inline(always)]
+    #[track_caller]
+    pub fn change_after(
+        &self,
+        generation: Generation,
+        from: Word,
+        change: Move,
+        before: impl FnOnce(),
+    ) -> Result<(Word, Word), Word> {
+        let (mut word, mut before) = (from, Some(before));
+        while word.generation() == generation
+            && let Ok(new) = self.after(word, change)
+        {
+            if let Some(before) = before.take() {
+                before();
+            }
+            match self.exchange(word, new, change) {
+                Ok(()) => return Ok((word, new)),
                 Err(found) => word = found,
             }
         }

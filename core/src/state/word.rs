@@ -14,6 +14,21 @@ const COMPLETER_SHIFT: u32 = 6;
 const COMPLETER_BITS: u64 = 0x3ff << COMPLETER_SHIFT;
 const GENERATION_SHIFT: u32 = 16;
 
+/// A bit for each value of state and flags: whether a word without a completer may have it. A table, because
+/// every step of every IO asks.
+const SHAPES_FREE: u64 = shapes(true);
+/// The same for a word with a completer.
+const SHAPES_TAKEN: u64 = shapes(false);
+
+const fn shapes(free: bool) -> u64 {
+    let (mut bits, mut low) = (0, 0);
+    while low < 1 << COMPLETER_SHIFT {
+        bits |= (Word(low).is_well_shaped(free) as u64) << low;
+        low += 1;
+    }
+    bits
+}
+
 /// A snapshot of a handle's word.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(transparent)]
@@ -106,15 +121,22 @@ impl Word {
     #[inline(always)]
     #[must_use]
     pub const fn is_well_formed(self) -> bool {
-        let (free, sync) = (self.0 & COMPLETER_BITS == 0, self.is_sync());
+        let low = self.0 & ((1 << COMPLETER_SHIFT) - 1);
+        let allowed = if self.0 & COMPLETER_BITS == 0 { SHAPES_FREE } else { SHAPES_TAKEN };
+        allowed >> low & 1 != 0 && self.0 >> GENERATION_SHIFT != 0
+    }
+
+    /// The same of state and flags alone, as it reads best: `free` says that there is no completer.
+    const fn is_well_shaped(self, free: bool) -> bool {
+        let (sync, waiters) = (self.is_sync(), self.has_waiters());
         let shape = match self.state() {
-            State::Idle => free && !sync && !self.has_waiters(),
+            State::Idle => free && !sync && !waiters,
             State::HandedOut | State::Defined | State::Staged => free && !sync,
             State::Submitted => free || !sync,
             State::CompletedIo => !free,
-            State::CompletedShared | State::CompletedLocal => !free && !self.has_waiters(),
+            State::CompletedShared | State::CompletedLocal => !free && !waiters,
         };
-        shape && self.0 & STATE_SPARE == 0 && self.0 >> GENERATION_SHIFT != 0
+        shape && self.0 & STATE_SPARE == 0
     }
 
     #[inline(always)]

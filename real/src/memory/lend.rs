@@ -14,12 +14,15 @@ use super::{Frame, Holder, Memory, MemoryError};
 use crate::aligned::AlignedBuf;
 use crate::region::RegionSlice;
 use crate::segment::Segment;
+use handfast_core::handle::Place;
 use handfast_core::ids::{Generation, HandleId};
 
 /// How much memory an IO is given.
 pub(crate) struct Extent {
     /// Buffers.
     pub count: usize,
+    /// Where the first one is.
+    pub first: Place,
     /// Bytes over all of them.
     pub length: u64,
     /// Whether some of it can be reached by the issuer only.
@@ -52,11 +55,15 @@ impl<'pool> Buffers<'pool> {
     #[inline(always)]
     pub fn check(&self, segment: &Segment, holder: Holder) -> Result<Extent, MemoryError> {
         match self {
-            Self::None => Ok(Extent { count: 0, length: 0, local: false, common: true }),
+            Self::None => {
+                let first = Place::default();
+                Ok(Extent { count: 0, first, length: 0, local: false, common: true })
+            }
             Self::One(memory) => {
                 memory.check(segment, holder)?;
-                let (length, local) = (memory.len() as u64, memory.is_local());
-                Ok(Extent { count: 1, length, local, common: memory.is_common(segment) })
+                let (first, length) = (memory.place(), memory.len() as u64);
+                let (local, common) = (memory.is_local(), memory.is_common(segment));
+                Ok(Extent { count: 1, first, length, local, common })
             }
             Self::Many(list) => check_all(list, segment, holder),
         }
@@ -117,7 +124,8 @@ fn check_all(
     segment: &Segment,
     holder: Holder,
 ) -> Result<Extent, MemoryError> {
-    let mut extent = Extent { count: list.len(), length: 0, local: false, common: true };
+    let first = list.first().map_or(Place::default(), Memory::place);
+    let mut extent = Extent { count: list.len(), first, length: 0, local: false, common: true };
     for memory in list {
         memory.check(segment, holder)?;
         extent.length = extent.length.saturating_add(memory.len() as u64);

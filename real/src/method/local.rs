@@ -12,13 +12,14 @@
 //! PostgreSQL: `PgAioReturn` behind a raw pointer into the issuer's frame (MUSEUM R4).
 
 use super::kept::KeptFiles;
-use super::ring::{Flights, ProcessRing, RingFiles, Wish};
+use super::ring::{Flights, InFlight, ProcessRing, RingFiles};
 use super::staff::Staff;
 use crate::memory::{Buffers, LentBuffers, Memory};
 use crate::place::Dropped;
 use crate::registry::{Application, IoError};
+use crate::segment::Segment;
 use crate::sys::io as sys;
-use crate::sys::uring::Op;
+use crate::sys::uring::{Op, SubmissionEntry, Target};
 use crate::target::File;
 use handfast_core::handle::Place;
 use handfast_core::ids::{Generation, HandleId};
@@ -41,14 +42,10 @@ enum Stage {
 struct Entry<'pool> {
     stage: Stage,
     keeps_file: bool,
-    /// Given to the kernel or to workers.
+    /// Given to workers.
     flies: bool,
     fd: Option<RawFd>,
-    /// The file's place in the ring's table.
-    registered: Option<u32>,
     generation: u64,
-    operation: Option<Operation>,
-    offset: u64,
     held: Held<'pool>,
     /// What the kernel reads the addresses of several buffers from.
     pieces: Vec<sys::IoVec>,
@@ -92,10 +89,6 @@ impl<'pool> RingSide<'pool> {
     pub fn new(ring: &'pool ProcessRing) -> Option<Self> {
         let (files, flights) = ring.parts()?;
         Some(Self { ring, files, flights, offload_above: None, flying: 0 })
-    }
-
-    fn offloads(&self, flags: Flags) -> bool {
-        flags.contains(Flags::BUFFERED) && self.offload_above.is_some_and(|most| self.flying > most)
     }
 }
 
@@ -166,15 +159,6 @@ impl<'pool> Local<'pool> {
         matches!(self.engine, Engine::InPlace)
     }
 
-    /// Whether a handle's IO was given to the kernel and nobody has taken its completion yet.
-    #[inline(always)]
-    pub fn is_in_ring(&self, io: HandleId) -> bool {
-        match &self.engine {
-            Engine::InPlace | Engine::Workers(_) => false,
-            Engine::Ring(side) => side.flights.is_outstanding(self.index(io)),
-        }
-    }
-
     /// Whether only the issuer can execute an IO on this file with such memory.
     #[inline(always)]
     pub fn is_only_for_issuer(
@@ -233,17 +217,20 @@ impl<'pool> Local<'pool> {
     #[inline(always)]
     pub fn lend(&mut self, io: (HandleId, Generation), start: &Start<'_, 'pool>) {
         let Start { file, operation, offset, keep } = *start;
-        let index = self.index(io.0) as usize;
-        let Some(entry) = self.entries.get_mut(index) else { return };
+        let index = self.index(io.0);
+        let Some(entry) = self.entries.get_mut(index as usize) else { return };
+        let fd = file.as_fd().as_raw_fd();
         entry.held.memory.0.lend(io);
         entry.stage = Stage::Lent;
         entry.generation = io.1.get();
-        entry.fd = Some(file.as_fd().as_raw_fd());
+        entry.fd = Some(fd);
         entry.keeps_file = keep;
         if let Engine::Ring(side) = &self.engine {
-            entry.operation = Some(operation);
-            entry.offset = offset;
-            entry.registered = file.in_ring(&side.files);
+            let target = file.in_ring(&side.files).map_or(Target::Fd(fd), Target::Registered);
+            let (op, addr, len) = entry.subject(operation);
+            let (user_data, offload) = (0, false);
+            let request = SubmissionEntry { op, target, addr, len, offset, user_data, offload };
+            side.flights.prepare((index, io.1.get()), request);
         }
         if keep {
             self.kept.keep(file);
@@ -396,6 +383,29 @@ impl<'pool> Local<'pool> {
         }
     }
 
+    /// What the kernel did not take.
+    #[cold]
+    fn execute_refused(&mut self, base: u32, refused: &[InFlight]) {
+        for &(index, generation) in refused {
+            let handle = self.application.segment.handle(HandleId(base.wrapping_add(index)));
+            let request = handle.and_then(|handle| handle.peek_request());
+            let raw = request.and_then(|request| self.run(index as usize, &request));
+            if let Engine::Ring(side) = &self.engine {
+                side.ring.executed((index, generation), raw.unwrap_or(RawResult::GARBLED));
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn hand_to_workers(&mut self, ios: &[(HandleId, Generation)]) {
+        for (id, _) in ios {
+            let index = self.index(*id) as usize;
+            if let Some(entry) = self.entries.get_mut(index) {
+                entry.flies = true;
+            }
+        }
+    }
+
     #[cold]
     fn keep_error(&mut self, io: HandleId, outcome: Outcome) {
         let index = self.index(io) as usize;
@@ -417,22 +427,14 @@ impl<'pool> Local<'pool> {
 }
 
 impl Entry<'_> {
-    /// What the kernel is asked to do.
+    /// What the kernel is to do, and to which bytes or to how many buffers.
     #[inline(always)]
-    fn wish(&mut self, offload: bool) -> Wish {
-        let (op, addr, len) = self.subject();
-        let (fd, registered, offset) = (self.fd.unwrap_or(-1), self.registered, self.offset);
-        Wish { op, fd, registered, addr, len, offset, offload }
-    }
-
-    #[inline(always)]
-    fn subject(&mut self) -> (Op, u64, u32) {
-        let read = match self.operation {
-            Some(Operation::Readv) => true,
-            Some(Operation::Writev) => false,
-            Some(Operation::Fsync) => return (Op::Fsync, 0, 0),
-            Some(Operation::Fdatasync) => return (Op::Fdatasync, 0, 0),
-            None => return (Op::Nop, 0, 0),
+    fn subject(&mut self, operation: Operation) -> (Op, u64, u32) {
+        let read = match operation {
+            Operation::Readv => true,
+            Operation::Writev => false,
+            Operation::Fsync => return (Op::Fsync, 0, 0),
+            Operation::Fdatasync => return (Op::Fdatasync, 0, 0),
         };
         let length = |len| u32::try_from(len).unwrap_or(u32::MAX);
         if let Buffers::One(memory) = &self.held.memory.0
@@ -476,16 +478,14 @@ fn sync(fd: BorrowedFd<'_>, operation: Operation) -> i32 {
 
 impl Submit for Local<'_> {
     #[inline(always)]
-    fn in_place(&self, request: &Request) -> bool {
+    fn in_place(&self, flags: Flags) -> bool {
         match &self.engine {
             Engine::InPlace => true,
             Engine::Workers(staff) => {
                 let own = Flags::SYNCHRONOUS.union(Flags::REFERENCES_LOCAL);
-                request.flags.intersects(own) || staff.alive() == 0
+                flags.intersects(own) || staff.alive() == 0
             }
-            Engine::Ring(side) => {
-                request.flags.contains(Flags::SYNCHRONOUS) || side.ring.is_broken()
-            }
+            Engine::Ring(side) => flags.contains(Flags::SYNCHRONOUS) || side.ring.is_broken(),
         }
     }
 
@@ -497,28 +497,25 @@ impl Submit for Local<'_> {
 
     #[inline]
     fn submit(&mut self, ios: &[(HandleId, Generation)]) {
-        for (id, _) in ios {
-            let index = self.index(*id) as usize;
-            if let Some(entry) = self.entries.get_mut(index) {
-                entry.flies = true;
-            }
-        }
-        let Engine::Ring(side) = &mut self.engine else { return };
-        let (base, entries, segment) = (self.base, &mut self.entries, &self.application.segment);
-        let mut flying = side.flying;
-        let wishes = ios.iter().filter_map(|&(id, generation)| {
-            let entry = entries.get_mut(id.0.wrapping_sub(base) as usize)?;
-            let offload = side.offload_above.is_some() && {
-                let request = segment.handle(id).and_then(|handle| handle.peek_request());
-                request.is_some_and(|request| side.offloads(request.flags))
-            };
-            flying += 1;
-            Some((id, generation, entry.wish(offload)))
+        let (base, segment) = (self.base, &self.application.segment);
+        let side = match &mut self.engine {
+            Engine::Ring(side) => side,
+            Engine::InPlace => return,
+            Engine::Workers(_) => return self.hand_to_workers(ios),
+        };
+        let RingSide { ring, offload_above, flying, .. } = side;
+        let requests = ios.iter().map(|&(id, generation)| {
+            let offload =
+                offload_above.is_some_and(|most| *flying > most && is_buffered(segment, id));
+            *flying += 1;
+            (id, generation, offload)
         });
         // SAFETY: the entries own memory and addresses, and keep the file, until `retired`, which waits for
         // the kernel where the memory could go (`leak_unless_landed`); frames and regions stay mapped.
-        unsafe { side.ring.submit(wishes) };
-        side.flying = flying;
+        let refused = unsafe { ring.submit(requests) };
+        if !refused.is_empty() {
+            self.execute_refused(base, &refused);
+        }
     }
 
     #[inline(always)]
@@ -540,12 +537,12 @@ impl Submit for Local<'_> {
     #[inline(always)]
     fn retired(&mut self, io: HandleId, generation: Generation, outcome: Outcome) {
         let index = self.index(io);
-        if let Engine::Ring(side) = &mut self.engine {
+        if let Engine::Ring(side) = &mut self.engine
+            && side.flights.has_taken_off(index, generation)
+        {
+            side.flying = side.flying.saturating_sub(1);
             let entry = self.entries.get(index as usize);
-            if entry.is_some_and(|entry| entry.flies) {
-                side.flying = side.flying.saturating_sub(1);
-            }
-            if entry.is_some_and(|entry| entry.flies && entry.held.memory.0.is_local()) {
+            if entry.is_some_and(|entry| entry.held.memory.0.is_local()) {
                 self.leak_unless_landed(index, generation);
             }
         }
@@ -566,6 +563,12 @@ impl Submit for Local<'_> {
             self.forget_dropped(index, generation);
         }
     }
+}
+
+#[cold]
+fn is_buffered(segment: &Segment, id: HandleId) -> bool {
+    let request = segment.handle(id).and_then(|handle| handle.peek_request());
+    request.is_some_and(|request| request.flags.contains(Flags::BUFFERED))
 }
 
 /// The error in words, while the request is still there to be read.

@@ -13,7 +13,7 @@
 //! back only when such an entry was seen ([`Flights::has_landed`]), whatever the handle's word says (S24).
 //!
 //! If the kernel refuses the ring in mid-flight (a filter that was set up later, no memory for requests),
-//! what it did not take is executed here and its results are put where the kernel's would be found.
+//! the issuer executes what it did not take, and its results are put where the kernel's would be found.
 //!
 //! Checked by: `tests/tests/rings.rs`, `tests/tests/soak.rs`. Not checked: a request that is made again after EAGAIN
 //! or EINTR; kernels before 6.6, on which the queue
@@ -24,19 +24,18 @@
 use crate::layout::queue_entries;
 use crate::platform::Production;
 use crate::segment::Segment;
-use crate::sys::io as sys;
 use crate::sys::uring::{
     self, Completions, Op, RingFd, Submission, SubmissionEntry, Submitted, Target, UringError,
 };
 use handfast_core::ids::{Generation, HandleId, ProcessSlot};
 use handfast_core::outcome::RawResult;
 use handfast_core::platform::Slept;
-use handfast_core::protocol::lead::{Entry, Queue};
+use handfast_core::protocol::lead::{Entry, Queue, drain};
 use handfast_core::protocol::{Deliver, LedRing, Ring, Shared as _};
 use rustix::process::{Resource, getrlimit};
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -75,35 +74,25 @@ pub(crate) struct ProcessRing {
 
 struct Submitting {
     submission: Submission,
-    /// The last request of each handle, to be made again.
-    requests: Box<[Option<Request>]>,
     files: Arc<RingFiles>,
     flights: Arc<Flights>,
     // Dropped after the submission, which writes to the queue.
     _segment: Arc<Segment>,
 }
 
-/// A request, as it was made last, and how often.
-#[derive(Clone, Copy)]
-struct Request {
-    entry: SubmissionEntry,
-    fd: RawFd,
-    times: u8,
-}
-
 struct Reaping {
     completions: Completions,
     flights: Arc<Flights>,
-    /// Results of what was executed here for want of a kernel.
+    /// Results of what the issuer executed for want of a kernel.
     own: VecDeque<(InFlight, i32)>,
-    /// Whether the entry at the head is of `own`, and whose it is.
-    head: Option<(bool, Option<InFlight>)>,
+    /// What was submitted again, and how often.
+    again: Vec<(InFlight, u8)>,
     // Dropped after the completions, which are in it.
     _segment: Arc<Segment>,
 }
 
 /// Index and generation of an IO that was given to the kernel.
-type InFlight = (u32, u64);
+pub(crate) type InFlight = (u32, u64);
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -127,12 +116,10 @@ impl ProcessRing {
             keep: Some(lock),
         };
         let made = uring::make(wanted)?;
-        let flights = Arc::new(Flights::new(handles.clone()));
-        let requests = handles.map(|_| None).collect();
+        let flights = Arc::new(Flights::new(handles));
         let files = Arc::new(RingFiles::new(Arc::clone(&made.ring), wanted.files));
         *locked(&self.submitting) = Some(Submitting {
             submission: made.submission,
-            requests,
             files,
             flights: Arc::clone(&flights),
             _segment: Arc::clone(segment),
@@ -141,7 +128,7 @@ impl ProcessRing {
             completions: made.completions,
             flights,
             own: VecDeque::new(),
-            head: None,
+            again: Vec::new(),
             _segment: Arc::clone(segment),
         });
         *locked(&self.fd) = Some(made.ring);
@@ -178,35 +165,34 @@ impl ProcessRing {
         Some((Arc::clone(&open.files), Arc::clone(&open.flights)))
     }
 
-    /// Submits requests; takes all of them.
+    /// Submits the prepared requests of these IOs, each perhaps for a kernel thread; what the kernel does not
+    /// take, and never will: the caller executes that, and tells by [`Self::executed`].
     ///
     /// # Safety
     /// The memory of each request is valid for it, and its descriptor open, until its IO is over.
-    pub unsafe fn submit(&self, requests: impl Iterator<Item = (HandleId, Generation, Wish)>) {
+    #[must_use]
+    pub unsafe fn submit(
+        &self,
+        ios: impl Iterator<Item = (HandleId, Generation, bool)>,
+    ) -> Vec<InFlight> {
         let mut guard = locked(&self.submitting);
-        let Some(submitting) = guard.as_mut() else { return };
-        for (id, generation, wish) in requests {
+        let Some(submitting) = guard.as_mut() else { return Vec::new() };
+        for (id, generation, offload) in ios {
+            let Some(flight) = submitting.flights.take_off(id, generation) else { continue };
             // SAFETY: the caller's promise.
-            unsafe { submitting.push(id, generation, wish) };
+            let pushed = unsafe { submitting.submission.push_words(flight.words(), offload) };
+            // A process has no more handles than the queue has entries, and a batch is smaller.
+            debug_assert!(pushed, "the submission queue has room for a batch");
         }
-        let refused = submitting.flush();
-        drop(guard);
-        if !refused.is_empty() {
-            self.execute_here(&refused);
-        }
+        submitting.flush()
     }
 
-    /// What the kernel did not take: executed here, and found by the next drain.
+    /// The result of what the kernel did not take: the next drain delivers it.
     #[cold]
-    fn execute_here(&self, refused: &[(InFlight, Request)]) {
+    pub fn executed(&self, io: InFlight, raw: RawResult) {
         self.broken.store(true, Ordering::Relaxed);
-        for (io, request) in refused {
-            // SAFETY: the request was pushed with the promise that its memory is valid and its descriptor
-            // open until its IO is over, which it is not before its result is found.
-            let raw = unsafe { execute(request) };
-            if let Some(reaping) = locked(&self.reaping).as_mut() {
-                reaping.own.push_back((*io, raw));
-            }
+        if let Some(reaping) = locked(&self.reaping).as_mut() {
+            reaping.own.push_back((io, raw.0));
         }
     }
 
@@ -215,58 +201,27 @@ impl ProcessRing {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// A request that could not be done now is submitted again, in a kernel thread. False if it was done
-    /// so often that it is to fail.
-    fn again(&self, index: u32) -> bool {
+    /// A request that could not be done now is submitted again, in a kernel thread. False if the kernel does not
+    /// take it.
+    #[cold]
+    fn submit_again(&self, io: InFlight) -> bool {
         let mut guard = locked(&self.submitting);
         let Some(submitting) = guard.as_mut() else { return false };
-        let request = submitting.requests.get_mut(index as usize).and_then(Option::as_mut);
-        let Some(request) = request.filter(|request| request.times < AGAIN) else { return false };
-        request.times += 1;
-        let entry = SubmissionEntry { offload: true, ..request.entry };
+        let Some(flight) = submitting.flights.get(io.0) else { return false };
         // SAFETY: as it was pushed the first time; its IO is not over.
-        let pushed = unsafe { submitting.submission.push(&entry) };
+        let pushed = unsafe { submitting.submission.push_words(flight.words(), true) };
         if pushed && submitting.flush().is_empty() {
             return true;
         }
-        // The reap lock is held: the caller reports what it has, which is that it failed.
         self.broken.store(true, Ordering::Relaxed);
         false
     }
 }
 
-/// What the kernel is asked to do, and to what.
-pub(crate) struct Wish {
-    pub op: Op,
-    pub fd: RawFd,
-    /// Its place in the ring's table, if it has one.
-    pub registered: Option<u32>,
-    pub addr: u64,
-    pub len: u32,
-    pub offset: u64,
-    pub offload: bool,
-}
-
 impl Submitting {
-    /// # Safety
-    /// As of [`ProcessRing::submit`].
-    unsafe fn push(&mut self, id: HandleId, generation: Generation, wish: Wish) {
-        let index = id.0.wrapping_sub(self.flights.first);
-        let Some(user_data) = self.flights.take_off(index, generation) else { return };
-        let Wish { op, fd, registered, addr, len, offset, offload } = wish;
-        let target = registered.map_or(Target::Fd(fd), Target::Registered);
-        let entry = SubmissionEntry { op, target, addr, len, offset, user_data, offload };
-        if let Some(place) = self.requests.get_mut(index as usize) {
-            *place = Some(Request { entry, fd, times: 0 });
-        }
-        // SAFETY: the caller's promise.
-        let pushed = unsafe { self.submission.push(&entry) };
-        // A process has no more handles than the queue has entries, and a batch is smaller.
-        debug_assert!(pushed, "the submission queue has room for a batch");
-    }
-
     /// Hands everything to the kernel; what it refused for good.
-    fn flush(&mut self) -> Vec<(InFlight, Request)> {
+    #[inline(always)]
+    fn flush(&mut self) -> Vec<InFlight> {
         let mut patience = 1000_u32;
         loop {
             match self.submission.submit() {
@@ -281,49 +236,16 @@ impl Submitting {
     }
 
     #[cold]
-    fn take_back(&mut self) -> Vec<(InFlight, Request)> {
-        let (flights, requests) = (&self.flights, &self.requests);
-        let request = |user_data| {
-            let io = flights.find(user_data)?;
-            Some((io, (*requests.get(io.0 as usize)?)?))
-        };
-        self.submission.take_back().filter_map(request).collect()
-    }
-}
-
-/// Makes a request by a system call of its own.
-///
-/// # Safety
-/// As of [`ProcessRing::submit`].
-unsafe fn execute(request: &Request) -> i32 {
-    let SubmissionEntry { op, addr, len, offset, .. } = request.entry;
-    // SAFETY: the descriptor is open, by the caller's promise.
-    let fd = unsafe { BorrowedFd::borrow_raw(request.fd) };
-    let address = std::ptr::with_exposed_provenance_mut::<u8>(usize::try_from(addr).unwrap_or(0));
-    let base = std::ptr::NonNull::new(address).unwrap_or(std::ptr::NonNull::dangling());
-    let one = [sys::IoVec { base, len: len as usize }];
-    let pieces = if matches!(op, Op::Readv | Op::Writev) {
-        // SAFETY: of these requests the address is that of an array of so many, by the caller's promise.
-        unsafe { std::slice::from_raw_parts(base.cast().as_ptr(), len as usize) }
-    } else {
-        &one
-    };
-    match op {
-        // SAFETY: the memory is valid, by the caller's promise.
-        Op::Read | Op::Readv => unsafe { sys::preadv(fd, pieces, offset) },
-        // SAFETY: as above.
-        Op::Write | Op::Writev => unsafe { sys::pwritev(fd, pieces, offset) },
-        Op::Fsync => sys::fsync(fd),
-        Op::Fdatasync => sys::fdatasync(fd),
-        Op::Nop => 0,
+    fn take_back(&mut self) -> Vec<InFlight> {
+        let flights = &self.flights;
+        self.submission.take_back().filter_map(|user_data| flights.find(user_data)).collect()
     }
 }
 
 impl Ring for ProcessRing {
-    fn reap(&self, reaping: &mut dyn FnMut(&mut dyn Queue)) {
-        if let Some(queue) = locked(&self.reaping).as_mut() {
-            reaping(&mut Held { queue, ring: self });
-        }
+    fn reap(&self, deliver: Deliver<'_>) -> bool {
+        let mut guard = locked(&self.reaping);
+        guard.as_mut().is_some_and(|queue| drain(&mut Held { queue, ring: self }, deliver))
     }
 
     fn sleep(&self, slice_ns: u64) -> Slept {
@@ -361,17 +283,37 @@ struct Held<'r> {
     ring: &'r ProcessRing,
 }
 
+impl Held<'_> {
+    /// What could not be done now is done again, [`AGAIN`] times.
+    #[cold]
+    fn is_tried_again(&mut self, io: InFlight) -> bool {
+        let again = &mut self.queue.again;
+        let place = again.iter().position(|(of, _)| *of == io).unwrap_or_else(|| {
+            again.push((io, 0));
+            again.len() - 1
+        });
+        if again[place].1 < AGAIN {
+            again[place].1 += 1;
+            // If the kernel refuses, its first answer is what the issuer is told.
+            if self.ring.submit_again(io) {
+                return true;
+            }
+        }
+        self.queue.again.swap_remove(place);
+        false
+    }
+}
+
 impl Queue for Held<'_> {
+    #[inline(always)]
     fn head(&mut self) -> Option<Entry> {
         loop {
             if let Some(&(io, raw)) = self.queue.own.front() {
-                self.queue.head = Some((true, Some(io)));
                 return Some(self.queue.flights.land(io, raw));
             }
             let completion = self.queue.completions.peek()?;
             let found = self.queue.flights.find(completion.user_data);
             let Some(io) = found else {
-                self.queue.head = Some((false, None));
                 if completion.user_data == ROUSE {
                     self.ring.roused.store(false, Ordering::Release);
                 } else {
@@ -380,24 +322,25 @@ impl Queue for Held<'_> {
                 return Some(Entry { io: None, raw: RawResult(completion.result) });
             };
             let transient = matches!(-completion.result, libc::EAGAIN | libc::EINTR);
-            if transient && self.ring.again(io.0) {
+            if transient && self.is_tried_again(io) {
                 self.queue.completions.advance();
                 continue;
             }
-            self.queue.head = Some((false, Some(io)));
+            if !self.queue.again.is_empty() {
+                self.queue.again.retain(|(of, _)| *of != io);
+            }
             return Some(self.queue.flights.land(io, completion.result));
         }
     }
 
-    fn advance(&mut self) {
-        let Some((own, io)) = self.queue.head.take() else { return };
-        if own {
-            self.queue.own.pop_front();
-        } else {
+    #[inline(always)]
+    fn advance(&mut self, shown: Entry) {
+        // What is of `own` comes first, and more of it only with the reap lock, which is held.
+        if self.queue.own.pop_front().is_none() {
             self.queue.completions.advance();
         }
-        if let Some(io) = io {
-            self.queue.flights.arrive(io);
+        if let Some((id, generation)) = shown.io {
+            self.queue.flights.arrive(id, generation);
         }
     }
 
@@ -413,15 +356,25 @@ pub(crate) struct Flights {
     flights: Box<[Flight]>,
 }
 
-/// Generations of one handle.
+/// What one handle was given to the kernel for: a cache line of its own.
 #[derive(Default)]
-struct Flight {
-    /// Given to the kernel.
+#[repr(align(64))]
+pub(crate) struct Flight {
+    /// The generation that was given to the kernel.
     taken_off: AtomicU64,
-    /// The kernel has said that it has ended.
+    /// The one of which the kernel has said that it has ended.
     landed: AtomicU64,
-    /// Its completion was delivered.
+    /// The one whose completion was delivered.
     arrived: AtomicU64,
+    /// The request, as the ring has it.
+    words: [AtomicU64; uring::WRITTEN],
+}
+
+impl Flight {
+    #[inline(always)]
+    fn words(&self) -> [u64; uring::WRITTEN] {
+        self.words.each_ref().map(|word| word.load(Ordering::Relaxed))
+    }
 }
 
 impl Flights {
@@ -431,31 +384,59 @@ impl Flights {
         Self { first, key, flights: handles.map(|_| Flight::default()).collect() }
     }
 
+    #[inline(always)]
+    fn get(&self, index: u32) -> Option<&Flight> {
+        self.flights.get(index as usize)
+    }
+
     /// Index in ten bits, generation in 22, and a check of both in the rest.
+    #[inline(always)]
     fn user_data(&self, index: u32, generation: u64) -> u64 {
         let named = generation << 10 | u64::from(index & 0x3ff);
         let check = (named ^ self.key).wrapping_mul(self.key.rotate_left(32) | 1) >> 32;
         check << 32 | named & 0xffff_ffff
     }
 
-    fn take_off(&self, index: u32, generation: Generation) -> Option<u64> {
-        let flight = self.flights.get(index as usize)?;
-        flight.taken_off.store(generation.get(), Ordering::Relaxed);
-        Some(self.user_data(index, generation.get()))
+    /// Prepares the request of an IO that is about to start; only the issuer does.
+    #[inline(always)]
+    pub fn prepare(&self, (index, generation): InFlight, entry: SubmissionEntry) {
+        let Some(flight) = self.get(index) else { return };
+        let user_data = self.user_data(index, generation);
+        let words = SubmissionEntry { user_data, ..entry }.words();
+        for (place, word) in flight.words.iter().zip(words) {
+            place.store(word, Ordering::Relaxed);
+        }
     }
 
-    /// The flight that has this user data, and that has not landed.
+    #[inline(always)]
+    fn take_off(&self, id: HandleId, generation: Generation) -> Option<&Flight> {
+        let flight = self.get(id.0.wrapping_sub(self.first))?;
+        flight.taken_off.store(generation.get(), Ordering::Relaxed);
+        Some(flight)
+    }
+
+    /// The flight that has this user data, and that has not arrived.
+    #[inline(always)]
     fn find(&self, user_data: u64) -> Option<InFlight> {
         let index = (user_data & 0x3ff) as u32;
-        let flight = self.flights.get(index as usize)?;
+        let flight = self.get(index)?;
         let generation = flight.taken_off.load(Ordering::Relaxed);
         let flies = generation != 0 && flight.arrived.load(Ordering::Relaxed) != generation;
-        (flies && self.user_data(index, generation) == user_data).then_some((index, generation))
+        let known = flight.words[uring::USER_DATA].load(Ordering::Relaxed) == user_data;
+        (flies && known).then_some((index, generation))
+    }
+
+    /// Whether an IO was given to the kernel.
+    #[inline(always)]
+    pub fn has_taken_off(&self, index: u32, generation: Generation) -> bool {
+        let flight = self.get(index);
+        flight.is_some_and(|flight| flight.taken_off.load(Ordering::Relaxed) == generation.get())
     }
 
     /// The kernel has written what it will write.
+    #[inline(always)]
     fn land(&self, (index, generation): InFlight, raw: i32) -> Entry {
-        if let Some(flight) = self.flights.get(index as usize) {
+        if let Some(flight) = self.get(index) {
             flight.landed.store(generation, Ordering::Relaxed);
         }
         let id = HandleId(self.first.wrapping_add(index));
@@ -464,21 +445,22 @@ impl Flights {
     }
 
     /// Its completion was delivered. By now its issuer may have submitted the handle's next IO.
-    fn arrive(&self, (index, generation): InFlight) {
-        if let Some(flight) = self.flights.get(index as usize) {
-            flight.arrived.store(generation, Ordering::Release);
+    #[inline(always)]
+    fn arrive(&self, id: HandleId, generation: Generation) {
+        if let Some(flight) = self.get(id.0.wrapping_sub(self.first)) {
+            flight.arrived.store(generation.get(), Ordering::Release);
         }
     }
 
     /// Whether the kernel is done with an IO that was given to it.
     pub fn has_landed(&self, index: u32, generation: Generation) -> bool {
-        let flight = self.flights.get(index as usize);
+        let flight = self.get(index);
         flight.is_some_and(|flight| flight.landed.load(Ordering::Relaxed) == generation.get())
     }
 
     /// Whether an IO was given to the kernel and its completion is still to be delivered.
     pub fn is_outstanding(&self, index: u32) -> bool {
-        self.flights.get(index as usize).is_some_and(|flight| {
+        self.get(index).is_some_and(|flight| {
             flight.arrived.load(Ordering::Acquire) != flight.taken_off.load(Ordering::Relaxed)
         })
     }

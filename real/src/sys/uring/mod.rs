@@ -47,7 +47,9 @@ pub(crate) use completion::{CompletionEntry, Completions};
 pub(crate) use error::{Step, UringError, why};
 pub(crate) use memory::SharedQueue;
 pub(crate) use ring::{RingFd, Slept};
-pub(crate) use submission::{Op, Submission, SubmissionEntry, Submitted, Target};
+pub(crate) use submission::{
+    Op, Submission, SubmissionEntry, Submitted, Target, USER_DATA, WRITTEN,
+};
 
 use super::{mapping::Mapping, memfd};
 

@@ -25,9 +25,9 @@ use super::ring::RingFd;
 use super::shortcut::{self, Shortcut};
 
 /// The words of an entry that are ever written; the rest is zero.
-const WRITTEN: usize = 5;
+pub(crate) const WRITTEN: usize = 5;
 /// The word of an entry with the user data.
-const USER_DATA: usize = 4;
+pub(crate) const USER_DATA: usize = 4;
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +93,7 @@ pub(crate) struct SubmissionEntry {
 impl SubmissionEntry {
     /// The first words of `struct io_uring_sqe`.
     #[inline(always)]
-    fn words(&self) -> [u64; WRITTEN] {
+    pub(crate) fn words(&self) -> [u64; WRITTEN] {
         let (mut flags, number) = match self.target {
             Target::Fd(fd) => (IoringSqeFlags::empty(), fd.to_ne_bytes()),
             Target::Registered(index) => (IoringSqeFlags::FIXED_FILE, index.to_ne_bytes()),
@@ -184,6 +184,22 @@ impl Submission {
     pub(crate) unsafe fn push(&mut self, entry: &SubmissionEntry) -> bool {
         // SAFETY: the caller answers for what the entry names.
         unsafe { self.put(entry.words()) }
+    }
+
+    /// The same with the [`words`](SubmissionEntry::words) of an entry, offloaded in any case if that is wanted.
+    ///
+    /// # Safety
+    /// As for `push`.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) unsafe fn push_words(&mut self, words: [u64; WRITTEN], offload: bool) -> bool {
+        let [mut first, rest @ ..] = words;
+        if offload {
+            first |= u64::from_ne_bytes([0, IoringSqeFlags::ASYNC.bits(), 0, 0, 0, 0, 0, 0]);
+        }
+        let [offset, addr, fourth, user_data] = rest;
+        // SAFETY: the caller answers for what the entry names.
+        unsafe { self.put([first, offset, addr, fourth, user_data]) }
     }
 
     /// The same with the first words of an entry.
