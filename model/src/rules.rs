@@ -139,6 +139,8 @@ pub const ALL: &[Rule] = &[
     ),
     rule("a-ticket", "each ticket is taken before the look at its word"),
     rule("a-probe", "after a slice it looks for the deaths that concern any of them"),
+    rule("a-which", "the one that it reports is one that is over, and none if its time is over"),
+    rule("a-late", "who has run out of time has looked at all of them once more"),
     rule("a-own", "who waits for others, too, leaves its own ring to its reaper, and asks for it"),
     // Tasks.
     rule(

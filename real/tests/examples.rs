@@ -131,6 +131,9 @@ fn shared_cache_is_right_by_every_method() {
         let [issued, joined, hit, _] = row(&text, "total");
         assert_eq!((issued, issued + joined + hit), (256, 4 * 256), "{method}: {text}");
     }
+    let rings = methods().any(|method| method == "io_uring");
+    let text = succeeds(example("shared_cache").args(["--size", "1", "--workers", "1"]));
+    assert_eq!(text.contains("--workers is not used: the method io_uring"), rings, "{text}");
 }
 
 #[test]
@@ -155,6 +158,8 @@ fn shared_cache_refuses_what_it_cannot_do_in_words() {
         (&["--fast"], "no option --fast"),
         (&["--method", "magic"], "auto, sync, worker, io_uring"),
         (&["--workers", "33"], "from 1 to 32"),
+        (&["--workers", "2", "--method", "sync"], "sync has no workers: leave out --workers"),
+        (&["--method", "io_uring", "--workers", "2"], "or ask for --method worker"),
     ] {
         let Run { status, errors, .. } = run(example("shared_cache").args(arguments));
         assert_eq!(status.code(), Some(1), "{arguments:?}");

@@ -5,7 +5,8 @@
 mod common;
 
 use common::{
-    Data, PATIENCE, eventually, finished, memory, opened_again, small, start_read, start_write,
+    Data, PATIENCE, eventually, finished, in_time, memory, opened_again, small, start_read,
+    start_write,
 };
 use handfast::{
     Generation, HandleId, Pool, PoolTag, Process, ProtocolError, Registry, State, UseError,
@@ -190,23 +191,26 @@ fn r5_check_done_submits_an_own_staged_io() {
 }
 
 fn b8_two_processes_that_stage_and_wait_crosswise_do_not_deadlock() {
-    let data = Data::new(b"hello");
-    let pool = small().create().unwrap();
-    let (mut one, mut two) = (pool.attach().unwrap(), pool.attach().unwrap());
-    let (file, others) = (data.open(&mut one), data.open(&mut two));
-    for _ in 0..200 {
-        let (mut of_one, mut of_two) = (one.scope(), two.scope());
-        let (mut first, mut second) = (of_one.batch(), of_two.batch());
-        let x = start_read(&mut first, &file, (8, 0)).wait_ref();
-        let y = start_read(&mut second, &others, (8, 0)).wait_ref();
-        std::thread::scope(|threads| {
-            let other = threads.spawn(move || second.wait_timeout(x, PATIENCE).unwrap());
-            assert!(first.wait_timeout(y, PATIENCE).unwrap().is_some());
-            // If y was over at once, nothing was submitted yet.
-            drop(first);
-            assert!(other.join().unwrap().is_some());
-        });
-    }
+    // A process whose IO never ends waits for it when it is dropped: a failed wait must not end so.
+    in_time(|| {
+        let data = Data::new(b"hello");
+        let pool = small().create().unwrap();
+        let (mut one, mut two) = (pool.attach().unwrap(), pool.attach().unwrap());
+        let (file, others) = (data.open(&mut one), data.open(&mut two));
+        for _ in 0..200 {
+            let (mut of_one, mut of_two) = (one.scope(), two.scope());
+            let (mut first, mut second) = (of_one.batch(), of_two.batch());
+            let x = start_read(&mut first, &file, (8, 0)).wait_ref();
+            let y = start_read(&mut second, &others, (8, 0)).wait_ref();
+            std::thread::scope(|threads| {
+                let other = threads.spawn(move || second.wait_timeout(x, PATIENCE).unwrap());
+                assert!(first.wait_timeout(y, PATIENCE).unwrap().is_some());
+                // If y was over at once, nothing was submitted yet.
+                drop(first);
+                assert!(other.join().unwrap().is_some());
+            });
+        }
+    });
 }
 
 fn rc41_a_wait_whose_time_is_over_affects_nobody() {

@@ -5,8 +5,7 @@
 //! is set, and it has looked since. What any of them is posted for ends the sleep of all. An own IO that completes
 //! in the caller's ring is left to its reaper: a thread sleeps in the ring or on event counts. PostgreSQL has
 //! nothing of the kind. Invariants: L3, L4, L9. Checked by: the model's
-//! scenarios `waits_for_two`, `_at_once`, `_in_time`, `_issuer_dies`, and `waits_for_own_and_foreign`. Not checked: that
-//! who has run out of time has looked at all of them last.
+//! scenarios `waits_for_two`, `_at_once`, `_in_time`, `_late`, `_issuer_dies`, and `waits_for_own_and_foreign`.
 
 use super::wait::{How, Wait, Waited, slice_until, verdict_for};
 use super::{Context, Embed, Error};

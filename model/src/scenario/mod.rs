@@ -304,6 +304,7 @@ pub static ALL: &[Entry] = &[
     Entry::of::<wait_any::WaitsForTwo>(),
     Entry::of::<wait_any::AtOnce>(),
     Entry::of::<wait_any::InTime>(),
+    Entry::of::<wait_any::Late>(),
     Entry::of::<wait_any::OwnAndForeign>(),
     Entry::of::<wait_any::IssuerDies>(),
     Entry::of::<tasks::Busy>(),

@@ -5,6 +5,7 @@
 //! | [`WaitsForTwo`] | waits for two issuers' IOs, then for the other one | one of them; the other one when it was told |
 //! | [`AtOnce`] | the same | both, at any time |
 //! | [`InTime`] | the same with a deadline; asks for none, for too many | one of them, or none before the deadline |
+//! | [`Late`] | an issuer with an IO of its own staged, whose time is over before it begins | one of both before, the other at any time |
 //! | [`OwnAndForeign`] | an issuer, for its own IO in its ring and a foreign one; it has a reaper | as [`WaitsForTwo`] |
 //! | [`IssuerDies`] | waits for a dead issuer's IO and for one that does not end | the dead one's, by the waiter's recovery |
 //!
@@ -168,6 +169,49 @@ impl Scenario for InTime {
             assert_eq!(context.wait_any(&many, None), refused, "no thread sleeps on so many");
         }
         one_after_the_other(world, Some(1));
+    }
+}
+
+/// RC41: it submits what it has staged, and then looks at one of them for the last time: the other one was over before.
+#[derive(Debug)]
+pub struct Late;
+
+impl Scenario for Late {
+    const NAME: &'static str = "waits_for_two_late";
+    const COVERS: &'static [&'static str] = &["RC41", "S7", "L3", "L4"];
+    const REACHED: &'static [&'static str] = &["the first one", "the second one"];
+    const PLAN: Plan = Plan::NONE.search(Reach::ALIVE);
+    type World<R: Runtime> = World<R>;
+
+    fn world<R: Runtime>() -> World<R> {
+        World::new(Size::slots(3).owners(3))
+    }
+
+    fn run<R: Runtime>(world: &Arc<World<R>>) {
+        let issuers = issue(world);
+        let before = R::choose(2);
+        complete(world, before);
+        let waiter = world.spawn(Actor::new("issuer", WAITER), 0, |world| {
+            let (mut issuer, own) = (world.issuer(slot(WAITER), How::HandedOver), io(WAITER, 1));
+            issuer.enter_batch();
+            let handle = issuer.acquire(0).expect("a handle is free");
+            issuer.start(handle, &world::request(own, false), &[]).expect("it is handed out");
+            let first = issuer.wait_any(&REFERENCES, Some(0)).expect("the references are good");
+            let (which, _over) = first.expect("L4: one was over before");
+            world.kernel.assert_seen(BOTH[which]);
+            R::saw(FIRST[which]);
+            issuer.leave_batch(0).expect("the words are sound");
+            assert!(world.complete(slot(WAITER), own), "S1: nobody else completes it");
+            issuer.finish(handle).expect("it was started");
+        });
+        let completer = world.spawn(Actor::new("completer", 1), before as u64, move |world| {
+            complete(world, 1 - before);
+        });
+        R::join(completer);
+        R::join(waiter);
+        for (mut issuer, handle) in issuers {
+            issuer.finish(handle).expect("it was started");
+        }
     }
 }
 

@@ -146,10 +146,13 @@ pub struct CopyOptions {
     #[arg(long, value_enum, default_value_t = MethodOption::Auto)]
     pub method: MethodOption,
 
-    /// How many workers there are with the method worker: LEAST at all times, up to MOST [1 to 32]
-    #[arg(long, value_name = "LEAST:MOST", default_value = "1:8", value_parser = worker_limits)]
+    /// How many workers there are with the method worker: LEAST at all times, up to MOST [1 to 32] [default:
+    /// 1:8]
+    ///
+    /// Refused with a method that has none; not used if auto chooses one, which --verbose tells.
+    #[arg(long, value_name = "LEAST:MOST", value_parser = worker_limits)]
     #[arg(allow_negative_numbers = true)]
-    pub workers: WorkerLimits,
+    pub workers: Option<WorkerLimits>,
 
     /// Print nothing but errors
     #[arg(short, long, conflicts_with = "verbose")]
@@ -172,6 +175,15 @@ pub enum MethodOption {
     /// The kernel carries them out, in a ring of each copier
     #[value(name = "io_uring")]
     IoUring,
+}
+
+impl MethodOption {
+    const fn may_have_workers(self) -> bool {
+        match self {
+            Self::Auto | Self::Worker => true,
+            Self::Sync | Self::IoUring => false,
+        }
+    }
 }
 
 impl From<MethodOption> for Method {
@@ -279,8 +291,19 @@ pub struct WorkerOrders {
 }
 
 impl CopyOptions {
-    /// Checks what no single option can: the buffers together.
+    /// How many workers there are if workers carry out the IO.
+    pub fn worker_limits(&self) -> WorkerLimits {
+        self.workers.or_else(|| WorkerLimits::new(1, 8).ok()).unwrap_or_default()
+    }
+
+    /// Checks what no single option can: the buffers together, and workers that would have nothing to do.
     pub fn check(&self) -> Result<(), String> {
+        if self.workers.is_some() && !self.method.may_have_workers() {
+            return Err(format!(
+                "--method {} has no workers: leave out --workers, or ask for --method worker",
+                Method::from(self.method)
+            ));
+        }
         let bytes =
             u64::from(self.processes) * u64::from(self.queue_depth) * u64::from(self.block_size);
         if bytes > MAX_BUFFER_BYTES {
@@ -400,6 +423,10 @@ mod tests {
     fn worker_limits_are_a_range_or_one_number() {
         let read = |text| worker_limits(text).map(|limits| (limits.least(), limits.most()));
         assert_eq!((read("1:8"), read("4"), read("32:32")), (Ok((1, 8)), Ok((4, 4)), Ok((32, 32))));
+        let unsaid = WorkerLimits::new(1, 8);
+        let arguments = ["handfast", "copy", "a", "b"];
+        let Command::Copy(options) = Cli::parse_from(arguments).command else { unreachable!() };
+        assert_eq!(Ok(options.worker_limits()), unsaid);
         for text in
             ["", ":", "0", "0:4", "5:4", "1:33", "1:", ":3", "-1:3", "+1:3", "1:2:3", "many"]
         {

@@ -11,7 +11,7 @@ use crate::options::Options;
 use crate::reader::{Orders, Random, Tally};
 use crate::verify::{Checksum, DATA_WORDS, registry};
 use crate::worker;
-use handfast::{Method, Pool};
+use handfast::Pool;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
@@ -40,6 +40,9 @@ pub fn main(options: &Options) -> Result<(), Failure> {
 
     for refusal in &pool.method_choice().refusals {
         println!("{refusal}");
+    }
+    if options.workers.is_some() && options.workers_of(pool.method()) == 0 {
+        println!("--workers is not used: the method {} has none", pool.method());
     }
     let mut workers = start_workers(options, &pool)?;
     let began = Instant::now();
@@ -73,8 +76,7 @@ fn make_file(mib: u32) -> Result<tempfile::NamedTempFile, Failure> {
 /// A pool with a frame for every block, and for the reads that find the block claimed already.
 fn make_pool(options: &Options, blocks: u32) -> Result<Pool, Failure> {
     let words = words_needed(blocks).ok_or("the file has too many blocks: use larger ones")?;
-    let workers =
-        if matches!(options.method, Method::Auto | Method::Worker) { options.workers } else { 0 };
+    let workers = options.most_workers();
     let in_flight = (options.processes + workers) * options.queue_depth;
     if in_flight > u32::from(u16::MAX) {
         return Err("use fewer processes or a lower queue depth: too many handles".into());
@@ -110,8 +112,7 @@ fn note_checksums(pool: &Pool, path: &Path, blocks: u32) -> Result<(), Failure> 
 /// Starts the workers, if the method needs some, and returns when all of them are about to work.
 fn start_workers(options: &Options, pool: &Pool) -> Result<Vec<Child>, Failure> {
     let mut workers = Vec::new();
-    let wanted = if pool.method() == Method::Worker { options.workers } else { 0 };
-    for _ in 0..wanted {
+    for _ in 0..options.workers_of(pool.method()) {
         let arguments = [worker::ROLE.to_owned(), path_of(pool)];
         workers.push(start(&std::env::current_exe()?, &arguments)?);
     }

@@ -20,7 +20,7 @@ Options:
   --block-size N     bytes in a block, a multiple of 512 [8192]
   --queue-depth N    reads that a process has in flight at a time [8]
   --method M         who executes the reads: auto, sync, worker or io_uring [auto]
-  --workers N        worker processes, with the method worker [2]
+  --workers N        worker processes, with the method worker [2]; refused with sync and io_uring
   --direct           read around the page cache (O_DIRECT), so that every read goes to the disk
   --ensure-join      whoever reads the first block starts the read only when somebody waits for it
   --spin N           the same, and then computes for N milliseconds with its reads in flight: nobody
@@ -77,7 +77,8 @@ pub struct Options {
     pub block_size: u32,
     pub queue_depth: u32,
     pub method: Method,
-    pub workers: u32,
+    /// As asked for.
+    pub workers: Option<u32>,
     pub direct: bool,
     pub ensure_join: bool,
     pub busy: Busy,
@@ -92,7 +93,7 @@ impl Default for Options {
             block_size: 8192,
             queue_depth: 8,
             method: Method::Auto,
-            workers: 2,
+            workers: None,
             direct: false,
             ensure_join: false,
             busy: Busy::No,
@@ -113,7 +114,7 @@ impl Options {
                 }
                 "--queue-depth" => options.queue_depth = number(argument, rest.next(), 1..=32)?,
                 "--method" => options.method = method(rest.next())?,
-                "--workers" => options.workers = number(argument, rest.next(), 1..=32)?,
+                "--workers" => options.workers = Some(number(argument, rest.next(), 1..=32)?),
                 "--direct" => options.direct = true,
                 "--ensure-join" => options.ensure_join = true,
                 "--spin" => options.busy = Busy::Spins(number(argument, rest.next(), 1..=20_000)?),
@@ -130,7 +131,28 @@ impl Options {
             }
         }
         options.ensure_join |= options.busy != Busy::No;
+        if options.workers.is_some() && !options.may_have_workers() {
+            let method = options.method;
+            return Err(format!(
+                "--method {method} has no workers: leave out --workers, or ask for --method worker"
+            )
+            .into());
+        }
         Ok(options)
+    }
+
+    fn may_have_workers(&self) -> bool {
+        matches!(self.method, Method::Auto | Method::Worker)
+    }
+
+    /// The most workers that the pool may need a slot for.
+    pub fn most_workers(&self) -> u32 {
+        if self.may_have_workers() { self.workers_of(Method::Worker) } else { 0 }
+    }
+
+    /// How many workers there are with the method that the pool has.
+    pub fn workers_of(&self, method: Method) -> u32 {
+        if method == Method::Worker { self.workers.unwrap_or(2) } else { 0 }
     }
 }
 

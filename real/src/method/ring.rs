@@ -15,9 +15,9 @@
 //! If the kernel refuses the ring in mid-flight (a filter that was set up later, no memory for requests),
 //! the issuer executes what it did not take, and its results are put where the kernel's would be found.
 //!
-//! Checked by: `tests/tests/rings.rs`, `tests/tests/soak.rs`. Not checked: a request that is made again after EAGAIN
-//! or EINTR; kernels before 6.6, on which the queue
-//! is private and the results of a dead process are lost.
+//! Checked by: `tests/tests/rings.rs`, `tests/tests/soak.rs`, the tests below. Not checked: EINTR, which is made again
+//! as EAGAIN is and which files hardly ever report; kernels before 6.6, on which the queue is private and the results
+//! of a dead process are lost.
 
 #![expect(clippy::disallowed_types, reason = "private memory of one process, not protocol words")]
 
@@ -538,5 +538,85 @@ pub(crate) fn drain_dead(segment: &Segment, dead: ProcessSlot, deliver: Deliver<
             let _kept_or_known_already = deliver(id, generation, RawResult(completion.result));
         }
         completions.advance();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::testing::eventually;
+    use crate::{AlignedBuf, IoError, Method, MethodChoice, Pool};
+    use std::fs::File;
+    use std::io::{Read as _, Write as _};
+    use std::os::fd::{FromRawFd as _, OwnedFd};
+
+    /// An event counter with room for 1, but not for 2. A write that has to wait for more room gets EAGAIN from
+    /// the kernel's ring as well: it looks writable, so that the kernel does not wait by itself.
+    fn full_counter() -> File {
+        // SAFETY: eventfd(2) takes any number and a flag that it knows.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+        assert!(fd >= 0, "there are event counters");
+        // SAFETY: the descriptor is new, and nobody else's.
+        let mut counter = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
+        counter.write_all(&(u64::MAX - 2).to_ne_bytes()).unwrap();
+        counter
+    }
+
+    /// Adds 2 to such a counter, by a pool with rings; acts when the kernel has reported that it cannot, and
+    /// before anybody looks at that.
+    /// The number of bytes written, and how often the request was made again. `None` if there are no rings.
+    fn add_after(act: impl FnOnce(&File)) -> Option<(Result<u32, IoError>, u8)> {
+        let choice = MethodChoice::here();
+        if choice.method != Method::IoUring {
+            println!("SKIPPED: {}", choice.refusals[0]);
+            return None;
+        }
+        let builder = Pool::builder().method(Method::IoUring).processes(1).handles_per_process(1);
+        let pool = builder.create().unwrap();
+        let mut me = pool.attach().unwrap();
+        let counter = full_counter();
+        let file = me.file(counter.try_clone().unwrap(), "a counter").unwrap();
+        let mut buffer = AlignedBuf::new(8, 8).unwrap();
+        buffer.copy_from_slice(&2_u64.to_ne_bytes());
+        let pending = me.scope().acquire().unwrap().write(&file, buffer, 0).unwrap();
+        assert!(eventually(|| has_reported(&pool)), "the kernel says that it cannot be done now");
+        act(&counter);
+        let mut scope = me.scope();
+        let waited = scope.wait_timeout(pending.wait_ref(), Duration::from_secs(10)).unwrap();
+        let times = times_of_the_first(&pool);
+        assert!(waited.is_some(), "it is not over, and was made again {times} times");
+        Some((scope.finish(pending).unwrap().outcome.bytes(), times))
+    }
+
+    fn ring_of(pool: &Pool) -> &ProcessRing {
+        pool.place(ProcessSlot::new(0).unwrap()).unwrap().ring()
+    }
+
+    fn has_reported(pool: &Pool) -> bool {
+        locked(&ring_of(pool).reaping).as_ref().unwrap().completions.any()
+    }
+
+    /// How often the request of the pool's only handle was made again.
+    fn times_of_the_first(pool: &Pool) -> u8 {
+        let submitting = locked(&ring_of(pool).submitting);
+        submitting.as_ref().unwrap().requests[0].unwrap().times
+    }
+
+    #[test]
+    fn what_could_not_be_done_at_first_is_made_again_and_succeeds() {
+        let made = add_after(|mut counter| {
+            assert_eq!(counter.read(&mut [0; 8]).unwrap(), 8, "it is emptied");
+        });
+        if let Some((bytes, times)) = made {
+            assert_eq!((bytes, times), (Ok(8), 1));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_made_again_so_often_and_then_fails_as_it_did() {
+        if let Some((bytes, times)) = add_after(|_| ()) {
+            let error = bytes.unwrap_err();
+            assert_eq!((error.errno(), times), (Some(libc::EAGAIN), AGAIN), "{error}");
+        }
     }
 }

@@ -164,7 +164,7 @@ impl Job<'_> {
             return Ok((pool, refusals));
         }
         drop(pool);
-        self.plan.add_workers(self.options.workers);
+        self.plan.add_workers(self.options.worker_limits());
         Ok((self.make_pool_of(Method::Worker)?, refusals))
     }
 
@@ -250,6 +250,9 @@ impl Job<'_> {
                 ));
             }
             None => say(&format!("method {method}, {why}")),
+        }
+        if self.options.workers.is_some() && self.plan.workers.is_none() {
+            say(&format!("--workers is not used: the method {method} has none"));
         }
     }
 

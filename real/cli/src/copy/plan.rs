@@ -47,7 +47,7 @@ impl Plan {
             slots: copiers + u32::from(options.fsync),
         };
         if options.method == MethodOption::Worker {
-            plan.add_workers(options.workers);
+            plan.add_workers(options.worker_limits());
         }
         plan
     }
@@ -93,10 +93,10 @@ mod tests {
         let options = |method| options(&["-p", "2", "--workers", "1:4", "--method", method]);
         let plan = |method| Plan::new(&options(method), Some(1), None);
         assert_eq!((plan("worker").slots, plan("io_uring").slots), (7, 2));
-        assert_eq!(plan("worker").workers, Some(options("auto").workers));
+        assert_eq!(plan("worker").workers, options("auto").workers);
         let mut auto = plan("auto");
         assert_eq!((auto.workers, auto.slots), (None, 2));
-        auto.add_workers(options("auto").workers);
+        auto.add_workers(options("auto").worker_limits());
         assert_eq!(auto, plan("worker"));
     }
 

@@ -27,6 +27,7 @@ fn the_help_of_copy_tells_ranges_examples_exit_codes_and_what_ctrl_c_does() {
         "- io_uring: The kernel",
         "- auto: The best one",
         "[default: 1:8]",
+        "Refused with a method that has none",
         "Examples:",
         "On Ctrl-C",
         "Exit codes:",

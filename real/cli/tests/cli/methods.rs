@@ -134,6 +134,24 @@ fn a_filter_against_io_uring_makes_auto_take_workers_and_say_why() {
 }
 
 #[test]
+fn limits_of_workers_that_auto_does_not_need_are_told_to_whoever_listens() {
+    let fixture = Fixture::new();
+    fixture.file("src", b"content");
+    let limits = ["src", "dst", "--workers", "1:3"];
+    let told = "--workers is not used: the method io_uring has none";
+    let verbose = [&limits[..], &["--verbose"]].concat();
+    if has_rings() {
+        let run = fixture.copy(&verbose);
+        assert!(run.status.success() && run.stderr.contains(told), "{run:?}");
+        let run = fixture.copy(&limits);
+        assert!(run.status.success() && run.stderr.is_empty(), "{run:?}");
+    }
+    let run = without_rings(|| fixture.copy(&verbose));
+    assert!(run.status.success() && run.stderr.contains("1 to 3 workers"), "{run:?}");
+    assert!(!run.stderr.contains("--workers"), "{run:?}");
+}
+
+#[test]
 fn a_filter_against_io_uring_refuses_the_method_io_uring_with_cause_and_remedy() {
     let fixture = Fixture::new();
     fixture.file("src", b"content");

@@ -183,6 +183,11 @@ fn a_command_line_without_files_or_with_contradictions_is_refused() {
     fixture.copy(&["src"]).fails(2, &["DST"]);
     fixture.copy(&["a", "b", "c"]).fails(2, &["unexpected"]);
     fixture.copy(&["a", "b", "-q", "-v"]).fails(2, &["cannot be used with"]);
+    for method in ["sync", "io_uring"] {
+        let run = fixture.copy(&["a", "b", "--workers", "2", "--method", method]);
+        let told = format!("--method {method} has no workers");
+        run.fails(2, &[&told, "leave out --workers", "--method worker"]);
+    }
     run(Command::new(HANDFAST).arg("move")).fails(2, &["move"]);
     assert!(fixture.names().is_empty());
 }

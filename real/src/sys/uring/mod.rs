@@ -2,8 +2,8 @@
 //! files need.
 //!
 //! Nothing here knows the protocol: the caller gives memory and entries, and gets completions. Reading
-//! order: `memory` (what is shared, and how it is reached), `setup` (how a ring is made), `ring` (its
-//! descriptor), `shortcut` (a thread's faster way to it), `submission`, `completion`, `error` (why there is none).
+//! order: `memory` (what is shared, and how it is reached), `setup` (how a ring is made), `patience` (how often
+//! that is tried), `ring` (its descriptor), `shortcut` (a thread's faster way to it), `submission`, `completion`, `error` (why there is none).
 //!
 //! | part | who may use it | what it does |
 //! |---|---|---|
@@ -33,6 +33,7 @@
 mod completion;
 mod error;
 mod memory;
+mod patience;
 mod ring;
 mod setup;
 mod shortcut;
@@ -104,17 +105,22 @@ pub(crate) struct Made {
 }
 
 /// io_uring_setup(2) and io_uring_register(2): makes a ring, restricts it, and enables it. If the kernel
-/// does not take the queue that is wanted, the ring has a private one.
+/// does not take the queue that is wanted, the ring has a private one. Takes up to 45 ms where there may be
+/// memory for it soon.
 ///
 /// # Errors
 /// See [`UringError`]; [`why`] explains one.
 pub(crate) fn make(wanted: Wanted<'_>) -> Result<Made, UringError> {
     wanted.check()?;
-    let Some(queue) = wanted.queue else { return setup::private(&wanted) };
-    match setup::shared(&wanted, queue) {
-        Err(error) if error.is_of_sharing() => setup::private(&wanted).map_err(|private| {
-            UringError::Neither { shared: Box::new(error), private: Box::new(private) }
-        }),
+    let mut patience = patience::Patience::of_this_process();
+    let Some(queue) = wanted.queue else { return patience.with(|| setup::private(&wanted)) };
+    match patience.with(|| setup::shared(&wanted, queue)) {
+        Err(error) if error.is_of_sharing() => {
+            patience.with(|| setup::private(&wanted)).map_err(|private| UringError::Neither {
+                shared: Box::new(error),
+                private: Box::new(private),
+            })
+        }
         other => other,
     }
 }
