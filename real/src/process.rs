@@ -42,6 +42,12 @@ pub enum UseError {
         "the IO belongs to another attachment, or to an earlier one of this slot: finish it where it was started"
     )]
     NotMine,
+    /// At the detach: the kernel did not say that it is done with an IO whose word says that it is over. The
+    /// segment stays mapped, and the slot is left for recovery.
+    #[error(
+        "the kernel may still be at an IO of this process that is called over: the pool is damaged; make a new one"
+    )]
+    StillInFlight,
     /// The protocol says no.
     #[error(transparent)]
     Protocol(#[from] Error),
@@ -472,11 +478,14 @@ impl<'pool> Process<'pool> {
             place.attendant.stop(|| self.issuer.context().rouse_reaper());
             // Nothing is in flight, or the lock is the kernel's to give back, when it is done: it keeps
             // the lock's description with the ring.
-            if detached.is_ok() {
+            let done = place.ring().close();
+            if detached.is_ok() && done {
                 place.unlock(self.slot);
             }
-            place.ring().close();
             place.give_back();
+            if detached.is_ok() && !done {
+                return Err(UseError::StillInFlight);
+            }
         }
         Ok(detached?)
     }

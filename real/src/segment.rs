@@ -26,12 +26,14 @@ use crate::method::Method;
 use crate::method::staff::Staff;
 use crate::platform::{Payload, Production, Word64};
 use crate::sys::mapping::{ForkGuard, Mapping};
+use crate::sys::memfd;
 use crate::sys::uring::SharedQueue;
 use crossbeam_utils::CachePadded;
 use handfast_core::handle::{Handle, Iovec, Slot};
 use handfast_core::ids::{Generation, HandleId, PoolTag, ProcessSlot};
 use handfast_core::protocol::{Doorbell, Shared};
 use std::ops::Range;
+use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 
@@ -242,6 +244,14 @@ impl Segment {
         // SAFETY: `each` bytes of the mapping, in which no reference but to atomics exists, and those to
         // other sections; whoever makes a ring with it keeps the segment.
         unsafe { SharedQueue::new(memory, each) }
+    }
+
+    /// Gives a slot's queue new pages, so that whatever still has the old ones writes to nobody's; `file` is the
+    /// segment's. False where that cannot be: then a ring needs memory of its own.
+    pub fn renew_queue(&self, slot: ProcessSlot, file: BorrowedFd<'_>) -> bool {
+        let each = self.layout().queue_bytes;
+        let at = (self.queues as u64).checked_add(u64::from(slot.get()) * each);
+        at.is_some_and(|at| each > 0 && memfd::renew(file, at, each).unwrap_or(false))
     }
 
     /// The generation of a handle at this moment.

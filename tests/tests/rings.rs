@@ -459,6 +459,17 @@ fn a_ring_that_breaks_in_mid_flight_loses_nothing() {
     });
 }
 
+/// How many completions wait in the rings of a process, as its kernel shows them.
+fn unread_completions(pid: u32) -> u32 {
+    let number = |line: &str| line.rsplit(char::is_whitespace).next()?.parse::<u32>().ok();
+    let of_ring = |text: String| {
+        let word = |name| text.lines().find(|line| line.starts_with(name)).and_then(number);
+        Some(word("CqTail:")?.wrapping_sub(word("CqHead:")?))
+    };
+    let all = std::fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap();
+    all.filter_map(|file| of_ring(std::fs::read_to_string(file.ok()?.path()).ok()?)).sum()
+}
+
 #[test]
 fn rc40_the_queue_of_a_dead_process_tells_its_waiters_the_true_result() {
     if !here() {
@@ -466,12 +477,15 @@ fn rc40_the_queue_of_a_dead_process_tells_its_waiters_the_true_result() {
     }
     in_time(|| {
         let (data, pool) = (Data::new(&[1; 4096]), pool());
+        let mut writer = fifo(&data);
         let mut other = opened(&pool);
         other.ask("attach");
         let mut issuer = opened(&pool);
         issuer.ask("attach");
-        issuer.ask(&format!("file {}", data.path().display()));
+        issuer.ask(&format!("file {}", data.beside("fifo").display()));
         let over = reference(&issuer.ask("read 0 count"));
+        writer.write_all(&[7; 4096]).unwrap();
+        assert!(eventually(|| unread_completions(issuer.pid()) > 0));
         let seen = || callbacks::seen(pool.user_words(), COUNT);
         assert_eq!(seen().runs, 0, "nobody has looked for it");
         issuer.kill();
@@ -481,7 +495,6 @@ fn rc40_the_queue_of_a_dead_process_tells_its_waiters_the_true_result() {
         assert_eq!((seen().runs, seen().repeats, seen().last_raw), (1, 0, 4096));
 
         // In flight for ever, so that the death ends it.
-        let _writer = fifo(&data);
         let mut issuer = opened(&pool);
         issuer.ask("attach");
         issuer.ask(&format!("file {}", data.beside("fifo").display()));

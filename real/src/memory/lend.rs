@@ -69,14 +69,9 @@ impl<'pool> Buffers<'pool> {
         }
     }
 
-    /// Whether some of it can be reached by this process only.
-    #[inline(always)]
-    pub fn is_local(&self) -> bool {
-        match self {
-            Self::None => false,
-            Self::One(memory) => memory.is_local(),
-            Self::Many(list) => list.iter().any(Memory::is_local),
-        }
+    /// Whether all of it is mapped as long as the segment is.
+    pub fn is_of_segment(&self) -> bool {
+        self.as_slice().iter().all(|memory| matches!(memory, Memory::Frame(_)))
     }
 
     /// Marks all of it as lent to this IO.

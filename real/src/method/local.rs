@@ -21,12 +21,15 @@ use crate::segment::Segment;
 use crate::sys::io as sys;
 use crate::sys::uring::{Op, SubmissionEntry, Target};
 use crate::target::File;
+use chacha20::ChaCha8Rng;
+use chacha20::rand_core::{Rng as _, SeedableRng as _};
 use handfast_core::handle::Place;
 use handfast_core::ids::{Generation, HandleId};
 use handfast_core::outcome::{Outcome, RawResult, Status};
 use handfast_core::protocol::{Shared as _, Submit};
 use handfast_core::request::{Flags, Operation, Request};
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd};
 use std::sync::Arc;
 
@@ -65,6 +68,7 @@ impl Default for Held<'_> {
 }
 
 /// Who executes what the issuer does not execute in place.
+#[expect(clippy::large_enum_variant, reason = "there is one of it in an attachment")]
 pub(crate) enum Engine<'pool> {
     /// Nobody.
     InPlace,
@@ -82,13 +86,20 @@ pub(crate) struct RingSide<'pool> {
     /// More buffered IOs in flight than this: the next one is for a kernel thread.
     offload_above: Option<u32>,
     flying: u32,
+    /// Numbers that no peer can know before.
+    random: ChaCha8Rng,
 }
 
 impl<'pool> RingSide<'pool> {
     /// Of an open ring.
     pub fn new(ring: &'pool ProcessRing) -> Option<Self> {
         let (files, flights) = ring.parts()?;
-        Some(Self { ring, files, flights, offload_above: None, flying: 0 })
+        let mut seed = [0; 32];
+        for part in seed.chunks_exact_mut(8) {
+            part.copy_from_slice(&RandomState::new().build_hasher().finish().to_ne_bytes());
+        }
+        let random = ChaCha8Rng::from_seed(seed);
+        Some(Self { ring, files, flights, offload_above: None, flying: 0, random })
     }
 }
 
@@ -225,12 +236,12 @@ impl<'pool> Local<'pool> {
         entry.generation = io.1.get();
         entry.fd = Some(fd);
         entry.keeps_file = keep;
-        if let Engine::Ring(side) = &self.engine {
+        if let Engine::Ring(side) = &mut self.engine {
             let target = file.in_ring(&side.files).map_or(Target::Fd(fd), Target::Registered);
             let (op, addr, len) = entry.subject(operation);
             let (user_data, offload) = (0, false);
             let request = SubmissionEntry { op, target, addr, len, offset, user_data, offload };
-            side.flights.prepare((index, io.1.get()), request);
+            side.flights.prepare((index, io.1.get()), side.random.next_u32(), request);
         }
         if keep {
             self.kept.keep(file);
@@ -369,17 +380,17 @@ impl<'pool> Local<'pool> {
         execute(entry.descriptor()?, &self.iovecs, request)
     }
 
-    /// Memory of this process alone is given back only if the kernel has said that it is done with it,
-    /// whatever the handle's word says: it is given up otherwise (S24, S26).
+    /// The kernel has not said that it is done with an IO whose word says that it is over: memory that could
+    /// go is given up for ever (S24, S26). Frames stay mapped (`ProcessRing::close`).
     #[cold]
-    fn leak_unless_landed(&mut self, index: u32, generation: Generation) {
+    fn lose(&mut self, index: u32, generation: Generation) {
         let Engine::Ring(side) = &self.engine else { return };
-        if side.flights.has_landed(index, generation) {
-            return;
-        }
+        side.flights.lose(index, generation);
         if let Some(entry) = self.entries.get_mut(index as usize) {
-            std::mem::forget(std::mem::take(&mut entry.held.memory));
             std::mem::forget(std::mem::take(&mut entry.pieces));
+            if !entry.held.memory.0.is_of_segment() {
+                std::mem::forget(std::mem::take(&mut entry.held.memory));
+            }
         }
     }
 
@@ -510,8 +521,8 @@ impl Submit for Local<'_> {
             *flying += 1;
             (id, generation, offload)
         });
-        // SAFETY: the entries own memory and addresses, and keep the file, until `retired`, which waits for
-        // the kernel where the memory could go (`leak_unless_landed`); frames and regions stay mapped.
+        // SAFETY: the entries own memory and addresses, and keep the file, until `retired`, which gives up
+        // what the kernel may still be at (`lose`); the segment stays mapped as long (`ProcessRing::close`).
         let refused = unsafe { ring.submit(requests) };
         if !refused.is_empty() {
             self.execute_refused(base, &refused);
@@ -541,9 +552,8 @@ impl Submit for Local<'_> {
             && side.flights.has_taken_off(index, generation)
         {
             side.flying = side.flying.saturating_sub(1);
-            let entry = self.entries.get(index as usize);
-            if entry.is_some_and(|entry| entry.held.memory.0.is_local()) {
-                self.leak_unless_landed(index, generation);
+            if !side.flights.has_landed(index, generation) {
+                self.lose(index, generation);
             }
         }
         let Some(entry) = self.entries.get_mut(index as usize) else { return };

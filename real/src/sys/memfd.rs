@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{FallocateFlags, FileType, MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::fs::{FallocateFlags, FileType, MemfdFlags, Mode, OFlags, SealFlags, SeekFrom};
 use rustix::io::Errno;
 
 /// Only the segment's owner may open it: the unit of trust is one user.
@@ -134,6 +134,23 @@ fn allocate(fd: BorrowedFd<'_>, len: u64) -> rustix::io::Result<()> {
         done += piece;
     }
     Ok(())
+}
+
+/// fallocate(2) with FALLOC_FL_PUNCH_HOLE: replaces the pages of a part of the file by new ones, for everybody
+/// who has it mapped. Whoever holds the old ones (a ring that was made with them) has them for itself. False if
+/// they are the old ones still: the part is smaller than a page, or the file system cannot.
+///
+/// # Errors
+/// The kernel's; among them ENOSPC: then the pages are allocated when they are touched.
+pub(crate) fn renew(fd: BorrowedFd<'_>, at: u64, len: u64) -> io::Result<bool> {
+    let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    rustix::io::retry_on_intr(|| rustix::fs::fallocate(fd, punch, at, len))?;
+    let gone = match rustix::fs::seek(fd, SeekFrom::Data(at)) {
+        Ok(next) => next >= at + len,
+        Err(errno) => errno == Errno::NXIO,
+    };
+    rustix::io::retry_on_intr(|| rustix::fs::fallocate(fd, FallocateFlags::KEEP_SIZE, at, len))?;
+    Ok(gone)
 }
 
 #[cfg(test)]

@@ -33,9 +33,9 @@ impl SharedQueue {
     /// The bytes are mapped, readable and writable, until every ring's parts and every
     /// [`Completions`](super::Completions) made with the queue are dropped; and until then this
     /// process reaches them only by way of those, or by atomics of the same sizes at the same places
-    /// (32 bits in the first 64 bytes, 64 bits behind them). No second ring gets the bytes while a
+    /// (32 bits in the first 64 bytes, 64 bits behind them). No second ring gets the same pages while a
     /// first one lives, whose death is when the description in its file table is gone, not when its
-    /// descriptor is.
+    /// descriptor is: it writes to them once more at its end.
     pub(crate) unsafe fn new(base: NonNull<u8>, len: usize) -> Option<SharedQueue> {
         let aligned = base.as_ptr().addr().is_multiple_of(SharedQueue::ALIGN);
         aligned.then_some(SharedQueue { base, len })

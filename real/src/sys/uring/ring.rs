@@ -3,9 +3,10 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::io_uring::{
-    IoringEnterFlags, IoringRegisterOp, Timespec, io_uring_enter_arg, io_uring_files_update,
+    IoringEnterFlags, IoringRegisterOp, io_uring_enter, io_uring_enter_arg, io_uring_files_update,
     io_uring_getevents_arg, io_uring_ptr, io_uring_register,
 };
 
@@ -25,11 +26,16 @@ pub(crate) struct RingFd {
     pub(super) fd: OwnedFd,
     /// The first file of the table that may be replaced.
     pub(super) first_file: u32,
+    /// Whether other processes can write to the queue.
+    pub(super) shared: bool,
 }
 
 impl RingFd {
-    /// io_uring_enter(2) with IORING_ENTER_EXT_ARG (Linux 5.11): sleeps until the queue holds a
-    /// completion, a signal comes, or `timeout` is over. Blocks.
+    /// Sleeps until the queue holds a completion, a signal comes, or `timeout` is over. Blocks.
+    ///
+    /// By io_uring_enter(2) with IORING_ENTER_EXT_ARG (Linux 5.11). If others can write to the queue by ppoll(2):
+    /// with a head beyond the tail the former loops in the kernel, and not even SIGKILL ends that. What
+    /// had no room in such a queue comes after [`RingFd::make_room`].
     ///
     /// One thread at a time: a thread whose completion another has taken sleeps on.
     pub(crate) fn sleep(&self, timeout: Duration) -> Slept {
@@ -37,6 +43,13 @@ impl RingFd {
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: timeout.subsec_nanos().into(),
         };
+        if self.shared {
+            return match poll(&mut [PollFd::new(&self.fd, PollFlags::IN)], Some(&limit)) {
+                Ok(0) => Slept::TimedOut,
+                Ok(_) | Err(Errno::INTR) => Slept::LookAgain,
+                Err(_) => Self::sleep_politely(timeout),
+            };
+        }
         let ts = io_uring_ptr::new((&raw const limit).cast_mut().cast());
         let how = io_uring_getevents_arg { ts, ..io_uring_getevents_arg::default() };
         let flags = IoringEnterFlags::GETEVENTS | IoringEnterFlags::EXT_ARG;
@@ -45,13 +58,22 @@ impl RingFd {
         match unsafe { io_uring_enter_arg(&self.fd, 0, 1, flags, Some(&how)) } {
             Ok(_) | Err(Errno::INTR) => Slept::LookAgain,
             Err(Errno::TIME) => Slept::TimedOut,
-            Err(_) => {
-                // A filter that was set up later refuses the call, say: then waiting becomes polling, and
-                // should at least be polite.
-                std::thread::sleep(timeout.min(Duration::from_millis(1)));
-                Slept::LookAgain
-            }
+            Err(_) => Self::sleep_politely(timeout),
         }
+    }
+
+    /// A filter that was set up later refuses the call, say: then waiting becomes polling, and should at least be
+    /// polite.
+    fn sleep_politely(timeout: Duration) -> Slept {
+        std::thread::sleep(timeout.min(Duration::from_millis(1)));
+        Slept::LookAgain
+    }
+
+    /// io_uring_enter(2) for no completions: puts what had no room into the queue. Does not block.
+    pub(crate) fn make_room(&self) {
+        // SAFETY: nothing is submitted.
+        let _nothing_or_refused =
+            unsafe { io_uring_enter(&self.fd, 0, 0, IoringEnterFlags::GETEVENTS) };
     }
 
     /// io_uring_register(2) with IORING_REGISTER_FILES_UPDATE: puts `fd`'s description at `index` of
@@ -149,6 +171,7 @@ mod tests {
         let mut seen = drain(&mut made.completions);
         assert_eq!(seen.len(), 8);
         assert_eq!(made.ring.sleep(Duration::from_secs(10)), Slept::LookAgain);
+        made.ring.make_room();
         seen.extend(drain(&mut made.completions));
         assert!(seen.iter().map(|entry| entry.user_data).eq(0..12));
     }

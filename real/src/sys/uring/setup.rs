@@ -158,7 +158,7 @@ fn finish(wanted: &Wanted<'_>, raw: Raw) -> Result<Made, UringError> {
     restrict(fd.as_fd())?;
     enable(fd.as_fd())?;
     let (sq, cq) = (params.sq_off, params.cq_off);
-    let ring = Arc::new(RingFd { fd, first_file: u32::from(wanted.keep.is_some()) });
+    let ring = Arc::new(RingFd { fd, first_file: u32::from(wanted.keep.is_some()), shared });
     let tail = queue.word(sq.tail).ok_or(UringError::Layout)?;
     let submission = Submission::of_ring(Arc::clone(&ring), &slots, wanted.submissions, tail);
     let at = Offsets { head: cq.head, tail: cq.tail, entries: cq.cqes };

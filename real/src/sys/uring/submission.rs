@@ -367,7 +367,7 @@ mod tests {
         push_nops(&mut made.submission, 2..5);
         // A descriptor that is no ring.
         let null: OwnedFd = std::fs::File::open("/dev/null").unwrap().into();
-        let other = Arc::new(RingFd { fd: null, first_file: 0 });
+        let other = Arc::new(RingFd { fd: null, first_file: 0, shared: false });
         let ring = std::mem::replace(&mut made.submission.ring, other);
         let expected = Submitted::Refused { left: 3, errno: Errno::OPNOTSUPP };
         assert_eq!(made.submission.submit(), expected);
