@@ -12,22 +12,26 @@ mod common;
 use common::callback::{Turns, id};
 use common::{Data, in_time, opened_again, room, small};
 use handfast::{
-    AlignedBuf, File, FrameToken, Generation, HandleId, Pending, Pool, Process, ProtocolError,
-    Registry, State, UseError, WaitRef,
+    AlignedBuf, File, FrameToken, Generation, HandleId, Memory, Method, Pending, Pool, Process,
+    ProtocolError, Registry, State, UseError, WaitRef,
 };
 use proptest::prelude::*;
 use rustix::mm::{MapFlags, ProtFlags};
 use std::collections::HashSet;
+use std::io::Write as _;
 use std::mem::forget;
 use std::ops::Range;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 handfast_tests::every_method! {
-    the_peer_knows_where_the_handles_are [sync]
+    the_peer_knows_where_the_handles_are
     s26_an_own_io_whose_word_says_recycled_is_damage_and_not_an_endless_wait [sync]
     s26_an_own_io_that_looks_unfinished_is_damage_and_not_an_endless_wait [sync]
+    s26_an_own_io_in_flight_that_looks_unstarted_is_damage_whoever_executes_it
+    s26_a_word_that_is_damaged_during_a_wait_ends_it [worker io_uring]
     s26_an_error_stays_an_error_when_its_request_is_overwritten
     s14_a_pending_of_an_earlier_attachment_never_names_a_later_io
     s16_a_start_whose_submission_met_damage_keeps_its_file [sync]
@@ -93,7 +97,13 @@ fn pool(turns: Turns) -> handfast_tests::TestPool {
     shape.max_handle_data(2).max_files(2).registry(turns.alone()).create().unwrap()
 }
 
-/// The state word of a handle.
+/// The state word of a handle, where workers have slots, too.
+fn word_in(pool: &Pool, handle: HandleId) -> usize {
+    let processes = usize::try_from(pool.config().processes()).unwrap();
+    SLOTS.start + (processes + handle.index()) * 16
+}
+
+/// The state word of a handle of [`pool`] without workers.
 fn word_of(handle: HandleId) -> usize {
     HANDLES.start + handle.index() * 16
 }
@@ -115,9 +125,12 @@ fn read<'pool>(me: &mut Process<'pool>, file: &File<'pool>) -> Option<Pending<'p
 fn the_peer_knows_where_the_handles_are() {
     let pool = pool(Turns::default());
     let peer = Peer::of(&pool);
-    peer.put(word_of(HandleId(4)), packed(State::CompletedShared, 77));
+    peer.put(word_in(&pool, HandleId(4)), packed(State::CompletedShared, 77));
     let row = &pool.snapshot()[4];
     assert_eq!((row.state, row.generation.get()), (State::CompletedShared, 77));
+    if pool.config().processes() == 2 {
+        assert_eq!(word_in(&pool, HandleId(4)), word_of(HandleId(4)));
+    }
 }
 
 fn s26_an_own_io_whose_word_says_recycled_is_damage_and_not_an_endless_wait() {
@@ -160,6 +173,125 @@ fn s26_an_own_io_that_looks_unfinished_is_damage_and_not_an_endless_wait() {
         }
         assert!(me.scope().acquire().is_ok(), "there are other handles");
         assert!(me.detach().is_err(), "and the end of it is not waited for, either");
+    });
+}
+
+/// States that an issuer has left for good when it has started an IO.
+const BEFORE: [State; 4] = [State::Idle, State::HandedOut, State::Defined, State::Staged];
+
+fn is_damage<T>(result: &Result<T, UseError>) -> bool {
+    matches!(result, Err(UseError::Protocol(ProtocolError::Corrupt(_))))
+}
+
+/// Reads that go on until they are let go: by the kernel on a pipe, by a worker in a callback. In place they are
+/// over at once.
+struct Endless {
+    data: Data,
+    let_go: Arc<AtomicBool>,
+    writers: Vec<std::io::PipeWriter>,
+}
+
+impl Endless {
+    fn new() -> (Self, Turns) {
+        let let_go = Arc::new(AtomicBool::new(handfast_tests::method() == Method::Sync));
+        let gate = Arc::clone(&let_go);
+        let turns = Turns::default().shared(move |_, prior| {
+            assert!(common::eventually(|| gate.load(Ordering::Relaxed)));
+            prior
+        });
+        (Self { data: Data::new(b"12345678"), let_go, writers: Vec::new() }, turns)
+    }
+
+    fn start<'pool>(&mut self, me: &mut Process<'pool>) -> Pending<'pool, Memory<'pool>> {
+        let pool = me.pool();
+        if pool.method() == Method::IoUring {
+            let (reader, writer) = std::io::pipe().unwrap();
+            self.writers.push(writer);
+            let file = me.file(reader, "a pipe").unwrap();
+            return common::start_read(&mut me.scope(), &file, (8, 0));
+        }
+        let file = self.data.open(me);
+        let mut scope = me.scope();
+        let mut handle = scope.acquire().unwrap();
+        handle.register_callback(id(1), 1).unwrap();
+        handle.read(&file, common::memory(pool, 8), 0).unwrap()
+    }
+
+    fn let_go(&mut self) {
+        self.let_go.store(true, Ordering::Relaxed);
+        for mut writer in self.writers.drain(..) {
+            // Nobody reads any more if its process has left.
+            let _read_or_not = writer.write_all(b"12345678");
+        }
+    }
+
+    fn hold(&self) {
+        self.let_go.store(false, Ordering::Relaxed);
+    }
+}
+
+fn s26_an_own_io_in_flight_that_looks_unstarted_is_damage_whoever_executes_it() {
+    in_time(|| {
+        let (mut endless, turns) = Endless::new();
+        let pool = pool(turns);
+        let peer = Peer::of(&pool);
+        let mut me = pool.attach().unwrap();
+        let (pending, other) = (endless.start(&mut me), endless.start(&mut me));
+        let (reference, other) = (pending.wait_ref(), other.wait_ref());
+        for state in BEFORE {
+            let damaged = packed(state, reference.generation().get());
+            peer.put(word_in(&pool, reference.handle()), damaged);
+            let results = [
+                me.wait(reference).map(drop),
+                me.wait_timeout(reference, Duration::from_millis(1)).map(drop),
+                me.wait_any(&[reference]).map(drop),
+                me.wait_any(&[reference, reference]).map(drop),
+            ];
+            assert!(results.iter().all(is_damage), "{state}: {results:?}");
+            assert_eq!(me.check_done(reference), Ok(false));
+        }
+        let waited = me.wait_timeout(other, Duration::from_millis(1));
+        assert!(waited.is_ok(), "that one is sound: {waited:?}");
+        let refused = me.scope().finish(pending).unwrap_err();
+        assert!(is_damage::<()>(&Err(refused.error)), "{refused}");
+        endless.let_go();
+        // Its memory is given up, since whoever executes it may still write to it.
+        assert!(is_damage(&me.detach()));
+    });
+}
+
+fn s26_a_word_that_is_damaged_during_a_wait_ends_it() {
+    in_time(|| {
+        let (mut endless, turns) = Endless::new();
+        let pool = pool(turns);
+        let peer = Peer::of(&pool);
+        let mut me = pool.attach().unwrap();
+        for (turn, state) in BEFORE.into_iter().chain(BEFORE).enumerate() {
+            endless.hold();
+            let pending = endless.start(&mut me);
+            let reference = pending.wait_ref();
+            let word = &peer.words()[word_in(&pool, reference.handle())];
+            let damaged = packed(state, reference.generation().get());
+            let sound = std::thread::scope(|threads| {
+                let peer = threads.spawn(|| {
+                    handfast_tests::pause(Duration::from_millis(30));
+                    word.swap(damaged, Ordering::Relaxed)
+                });
+                let waited = if turn < BEFORE.len() {
+                    me.wait(reference).map(drop)
+                } else {
+                    me.wait_any(&[reference]).map(drop)
+                };
+                assert!(is_damage(&waited), "{state}: {waited:?}");
+                peer.join().unwrap()
+            });
+            // The IO was not harmed.
+            word.store(sound, Ordering::Relaxed);
+            endless.let_go();
+            let (bytes, memory) = common::finished(&mut me.scope(), pending);
+            assert_eq!((bytes, &common::bytes_of(&memory)[..]), (8, &b"12345678"[..]));
+        }
+        assert_eq!(me.detach(), Ok(()));
     });
 }
 

@@ -171,14 +171,18 @@ impl Peer {
 
     fn half(&self, at: usize) -> &AtomicU32 {
         assert!(at.is_multiple_of(4) && at < self.len);
-        // SAFETY: aligned and inside of the mapping, which lives as long as `self`.
-        unsafe { self.base.add(at).cast().as_ref() }
+        // SAFETY: inside of the mapping.
+        let at = unsafe { self.base.add(at) };
+        // SAFETY: aligned, and an atomic for everybody, as long as `self` lives.
+        unsafe { at.cast().as_ref() }
     }
 
     fn word(&self, at: usize) -> &AtomicU64 {
         assert!(at.is_multiple_of(8) && at < self.len);
+        // SAFETY: inside of the mapping.
+        let at = unsafe { self.base.add(at) };
         // SAFETY: as above.
-        unsafe { self.base.add(at).cast().as_ref() }
+        unsafe { at.cast().as_ref() }
     }
 
     /// Where the only ring has its queue: the page with the ring's masks.

@@ -17,7 +17,7 @@ use crate::outcome::RawResult;
 use crate::platform::{Field, Platform};
 use crate::request::{CallbackList, Request};
 use crate::site::Site;
-use crate::state::{Event, IllegalAt, Role, Word, compose};
+use crate::state::{Event, IllegalAt, Role, State, Word, compose};
 
 const HAND_OUT: &[Event] = &[Event::HandOut];
 const RELEASE: &[Event] = &[Event::Release];
@@ -388,7 +388,8 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
             if accepted > 0 {
                 self.submit_some(accepted)?;
             } else if let Some(oldest) = self.oldest_unfinished() {
-                let _over = self.context.wait(oldest, None)?;
+                let refuse = |seen| self.refuse_damaged(seen).map(|()| false);
+                let _over = self.context.wait_with(oldest, None, refuse)?;
             } else if let Some(Staged { index, .. }) = self.book.first_staged() {
                 self.run_first(self.context.at(self.id(index))?)?;
             }
@@ -484,7 +485,7 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
     /// Waits for any IO of the pool; submits what is staged before it sleeps (L3).
     ///
     /// # Errors
-    /// As [`Context::wait`].
+    /// As [`Context::wait`]; [`Error::Corrupt`] if the word of an own IO in flight says what nobody left there.
     #[inline(always)]
     pub fn wait(&mut self, reference: WaitRef, deadline_ns: Option<u64>) -> Result<Waited, Error> {
         let mark = E::P::mark();
@@ -505,19 +506,21 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
         self.refuse_endless(reference)?;
         E::P::settled(mark, &"not over");
         let context = self.context;
-        context.wait_with(reference, deadline_ns, || {
+        let waited = context.wait_with(reference, deadline_ns, |seen| {
+            self.refuse_damaged(seen)?;
             let any = self.book.staged() > 0;
             self.submit_staged()?;
             self.refuse_endless(reference)?;
             Ok(any)
-        })
+        });
+        waited.map_err(|error| self.or_damage(error))
     }
 
     /// Waits for whichever of several IOs of the pool is over first; submits what is staged before it sleeps
     /// (L3). `None` if the clock passes `deadline_ns` first.
     ///
     /// # Errors
-    /// As [`Context::wait_any`].
+    /// As [`Context::wait_any`]; [`Error::Corrupt`] as of [`Self::wait`].
     pub fn wait_any(
         &mut self,
         references: &[WaitRef],
@@ -527,29 +530,65 @@ impl<'a, E: Embed, M: Submit> Issuer<'a, E, M> {
         let endless =
             |issuer: &Self| references.iter().try_for_each(|&of| issuer.refuse_endless(of));
         endless(self)?;
-        context.wait_any_with(references, deadline_ns, || {
+        let first = context.wait_any_with(references, deadline_ns, |seen| {
+            self.refuse_damaged(seen)?;
             let any = self.book.staged() > 0;
             self.submit_staged()?;
             endless(self)?;
             Ok(any)
-        })
+        });
+        first.map_err(|error| self.or_damage(error))
     }
 
     /// An own IO in flight whose word says that it is not over, although nobody is at it any more, is
     /// damaged: nothing would ever end a wait for it.
     fn refuse_endless(&self, reference: WaitRef) -> Result<(), Error> {
         let (handle, mine) = (reference.handle(), reference.generation());
-        let in_flight =
-            self.book.current(handle.0.wrapping_sub(self.base)) == Some((In::InFlight, mine));
-        if !in_flight || self.method.is_outstanding(handle) {
+        if !self.is_in_flight(handle, mine) || self.method.is_outstanding(handle) {
             return Ok(());
         }
         let word = self.context.at(handle)?.load(Site::ScanLook);
         if look(word, mine) == Look::Pending {
-            let (event, role) = (Event::Reclaim, self.role());
-            return Err(Error::Corrupt(IllegalAt { handle, word, event, role }));
+            return Err(self.damage(handle, word));
         }
         Ok(())
+    }
+
+    /// Whoever is at an own IO in flight, its word does not go back to a state before SUBMITTED, in which nobody
+    /// would end a wait for it. Looked at before every sleep, since a word can be damaged during a wait.
+    fn refuse_damaged(&self, seen: Option<(HandleId, Word)>) -> Result<(), Error> {
+        match seen {
+            Some((handle, word))
+                if word.state() < State::Submitted
+                    && self.is_in_flight(handle, word.generation()) =>
+            {
+                Err(self.damage(handle, word))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// That there is no such IO, or that the issuer would wait for itself, is said of an own IO in flight only if
+    /// its word is damaged.
+    #[cold]
+    fn or_damage(&self, error: Error) -> Error {
+        let (Error::NoSuchIo(of) | Error::WouldWaitForItself(of)) = error else { return error };
+        match self.context.at(of.handle()) {
+            Ok(at) if self.is_in_flight(at.id, of.generation()) => {
+                self.damage(at.id, at.load(Site::ScanLook))
+            }
+            Ok(_) | Err(_) => error,
+        }
+    }
+
+    fn is_in_flight(&self, handle: HandleId, generation: Generation) -> bool {
+        let index = handle.0.wrapping_sub(self.base);
+        self.book.current(index) == Some((In::InFlight, generation))
+    }
+
+    const fn damage(&self, handle: HandleId, word: Word) -> Error {
+        let (event, role) = (Event::Reclaim, self.role());
+        Error::Corrupt(IllegalAt { handle, word, event, role })
     }
 
     /// Whether the IO is over. Submits an own staged one, polls the method, never waits for

@@ -17,6 +17,11 @@ use core::hash::Hash;
 
 const ADD_WAITER: &[Event] = &[Event::AddWaiter];
 
+/// What the caller of a wait does before every sleep, told what the wait is about to sleep on (nothing if it is
+/// about to submit): it submits what it has staged, and says whether there was anything.
+pub(super) type BeforeSleep<'f> =
+    &'f mut dyn FnMut(Option<(HandleId, Word)>) -> Result<bool, Error>;
+
 /// How a wait ended, for the caller.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
@@ -45,8 +50,7 @@ impl<'a, E: Embed> Context<'a, E> {
         })
     }
 
-    /// Waits until the IO is over or the clock passes `deadline_ns`. `submit` submits what the
-    /// caller has staged and says whether there was anything: it is called before every sleep (L3).
+    /// Waits until the IO is over or the clock passes `deadline_ns`. `submit`: see [`BeforeSleep`] (L3).
     ///
     /// # Errors
     /// A reference of another pool, to no handle, to an IO that was never handed out, or to the
@@ -55,7 +59,7 @@ impl<'a, E: Embed> Context<'a, E> {
         &self,
         reference: WaitRef,
         deadline_ns: Option<u64>,
-        mut submit: impl FnMut() -> Result<bool, Error>,
+        mut submit: impl FnMut(Option<(HandleId, Word)>) -> Result<bool, Error>,
     ) -> Result<Waited, Error> {
         self.outside_callback()?;
         let mut wait = Wait::begin(self, reference, How::Alone)?;
@@ -87,7 +91,7 @@ impl<'a, E: Embed> Context<'a, E> {
     /// A reference of another pool, to no handle, to an IO that was never handed out, or to one that the
     /// caller's slot has staged or handed out. Inside a callback.
     pub fn wait(&self, reference: WaitRef, deadline_ns: Option<u64>) -> Result<Waited, Error> {
-        self.wait_with(reference, deadline_ns, || Ok(false))
+        self.wait_with(reference, deadline_ns, |_| Ok(false))
     }
 
     /// Polls the method, then looks: whether the IO is over. Never blocks (L6).
@@ -215,7 +219,7 @@ impl<'a, E: Embed> Wait<'a, E> {
         &mut self,
         context: &Context<'a, E>,
         deadline_ns: Option<u64>,
-        submit: &mut dyn FnMut() -> Result<bool, Error>,
+        submit: BeforeSleep<'_>,
         mark: &mut usize,
     ) -> Result<Observation, Error> {
         let at = self.at;
@@ -223,7 +227,7 @@ impl<'a, E: Embed> Wait<'a, E> {
             Action::Read => Observation::Word(at.load(Site::WaitLook)),
             Action::SubmitStaged => {
                 // Staged by an issuer that this caller cannot speak for.
-                if !submit()? {
+                if !submit(None)? {
                     return Err(Error::WouldWaitForItself(self.reference(context)));
                 }
                 *mark = E::P::mark();
@@ -235,7 +239,7 @@ impl<'a, E: Embed> Wait<'a, E> {
             }
             Action::Announce(word) => Observation::Announced(announce(at, word)),
             Action::Lead(word) | Action::Drive(word) => {
-                let submitted = submit()?;
+                let submitted = submit(Some((at.id, word)))?;
                 if submitted {
                     // The issuer's lists have changed: from here on what was seen counts.
                     *mark = E::P::mark();

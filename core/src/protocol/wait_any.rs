@@ -7,11 +7,12 @@
 //! nothing of the kind. Invariants: L3, L4, L9. Checked by: the model's
 //! scenarios `waits_for_two`, `_at_once`, `_in_time`, `_late`, `_issuer_dies`, and `waits_for_own_and_foreign`.
 
-use super::wait::{How, Wait, Waited, slice_until, verdict_for};
+use super::wait::{BeforeSleep, How, Wait, Waited, slice_until, verdict_for};
 use super::{Context, Embed, Error};
 use crate::decide::waiter::{Action, Observation, Verdict};
-use crate::ids::WaitRef;
+use crate::ids::{HandleId, WaitRef};
 use crate::platform::{EventCount, Platform};
+use crate::state::Word;
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 
@@ -37,7 +38,7 @@ impl<'a, E: Embed> Context<'a, E> {
         &self,
         references: &[WaitRef],
         deadline_ns: Option<u64>,
-        mut submit: impl FnMut() -> Result<bool, Error>,
+        mut submit: impl FnMut(Option<(HandleId, Word)>) -> Result<bool, Error>,
     ) -> Result<First, Error> {
         self.outside_callback()?;
         let most = <E::P as Platform>::EventCount::MOST;
@@ -80,7 +81,7 @@ impl<'a, E: Embed> Context<'a, E> {
         &self,
         waits: &mut [Wait<'a, E>],
         (turn, deadline_ns): (usize, Option<u64>),
-        submit: &mut dyn FnMut() -> Result<bool, Error>,
+        submit: BeforeSleep<'_>,
         mark: &mut usize,
     ) -> Result<Option<(usize, Verdict)>, Error> {
         loop {
@@ -114,6 +115,6 @@ impl<'a, E: Embed> Context<'a, E> {
         references: &[WaitRef],
         deadline_ns: Option<u64>,
     ) -> Result<First, Error> {
-        self.wait_any_with(references, deadline_ns, || Ok(false))
+        self.wait_any_with(references, deadline_ns, |_| Ok(false))
     }
 }
