@@ -4,8 +4,10 @@
 //! themselves ([`crate::WorkOptions`]); the foreman sees to it that there are never fewer than the least, and one
 //! more, up to the most, when a worker had to leave work behind while all were busy.
 
+use crate::method::staff::Staff;
 use crate::pool::{Inner, Pool};
 use crate::sys::lock;
+use handfast_core::ids::ProcessSlot;
 use handfast_core::platform::{EventCount as _, Slept};
 use std::os::fd::AsFd as _;
 use std::time::Duration;
@@ -139,20 +141,27 @@ impl Pool {
 }
 
 impl Inner {
-    /// Whether any worker's lock is held. Counts off those whose is not.
+    /// Whether any worker's lock is held. Asks no further than the first that is: each question is a system call
+    /// that looks through all locks of the pool.
     pub(crate) fn workers_alive(&self) -> bool {
-        self.count_off_the_dead();
-        self.staff().is_some_and(|staff| staff.working().next().is_some())
+        self.staff().is_some_and(|staff| staff.working().any(|slot| self.is_alive(staff, slot)))
     }
 
-    /// Workers that were killed did not end.
+    /// Workers that were killed did not end. For the foreman, who has to know how many are left.
     pub(crate) fn count_off_the_dead(&self) {
         let Some(staff) = self.staff() else { return };
         for slot in staff.working() {
-            if lock::is_free(self.as_fd(), u64::from(slot.get())).unwrap_or(false) {
-                staff.end(slot);
-            }
+            let _alive_or_counted_off = self.is_alive(staff, slot);
         }
+    }
+
+    /// Whether a worker's lock is held; counts it off if it is not.
+    fn is_alive(&self, staff: &Staff, slot: ProcessSlot) -> bool {
+        let dead = lock::is_free(self.as_fd(), u64::from(slot.get())).unwrap_or(false);
+        if dead {
+            staff.end(slot);
+        }
+        !dead
     }
 }
 
@@ -202,6 +211,29 @@ mod tests {
         assert_eq!(foreman.to_start(1), 0, "the one that has begun may be enough");
         staff.ask_for_more();
         assert_eq!([foreman.to_start(1), foreman.to_start(1)], [1, 0]);
+    }
+
+    #[test]
+    fn who_looks_for_any_worker_asks_no_further_than_the_first_that_lives() {
+        let pool = Pool::builder().method(Method::Worker).create().unwrap();
+        let (dead, alive) = (pool.attach().unwrap(), pool.attach().unwrap());
+        let staff = pool.inner().staff().unwrap();
+        let behind = ProcessSlot::new(alive.slot().get() + 1).unwrap();
+        for slot in [dead.slot(), alive.slot(), behind] {
+            staff.begin(slot);
+        }
+        drop(dead);
+        assert!(pool.inner().workers_alive());
+        assert_eq!(
+            staff.alive(),
+            2,
+            "the dead one before it is counted off, the one behind it not"
+        );
+        pool.inner().count_off_the_dead();
+        assert_eq!(staff.alive(), 1, "but the foreman's look is at all");
+        drop(alive);
+        assert!(!pool.inner().workers_alive());
+        assert_eq!(staff.alive(), 0);
     }
 
     #[test]
