@@ -277,8 +277,8 @@ fn absurd_limits_of_workers_are_refused_with_the_allowed_range() {
 #[test]
 fn workers_of_two_supervisors_work_side_by_side() {
     let named = Named::plain();
-    let one = named.start(&["--least", "1"]);
-    let other = named.start(&["--least", "2"]);
+    let one = named.start(&["--least", "1", "--most", "1"]);
+    let other = named.start(&["--least", "2", "--most", "2"]);
     named.eventually_working(3);
     kill(one.workers()[0]);
     named.read_file(&noise(32 * FRAME, 33));
