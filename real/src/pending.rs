@@ -74,13 +74,14 @@ impl<M> Pending<'_, M> {
 #[cfg(feature = "future")]
 impl<M> Pending<'_, M> {
     /// A future that is over when the IO is: then [`crate::Scope::finish`] does not block. Any executor can
-    /// run it; dropping it cancels nothing. An IO that is staged must be submitted by its process: the end
+    /// run it; dropping it cancels nothing. Several futures of one IO are independent of each other: each
+    /// wakes the task that polled it last. An IO that is staged must be submitted by its process: the end
     /// of the batch does that.
     ///
     /// The task is woken by the attendant of the attachment, a thread that sleeps while nobody asks; it is
     /// started by the first task that waits.
     pub fn ready(&self) -> Ready<'_> {
-        Ready { pool: self.pool, reference: self.wait_ref(), listed: false }
+        Ready { pool: self.pool, reference: self.wait_ref(), listed: None }
     }
 }
 
@@ -91,7 +92,8 @@ impl<M> Pending<'_, M> {
 pub struct Ready<'p> {
     pool: &'p crate::pool::Pool,
     reference: WaitRef,
-    listed: bool,
+    /// Its number in the list of tasks, once it has been there.
+    listed: Option<crate::task::Number>,
 }
 
 #[cfg(feature = "future")]
@@ -119,19 +121,18 @@ impl Future for Ready<'_> {
         let Some((slot, place)) = self.place() else {
             return Poll::Ready(Err(UseError::NotMine));
         };
-        let asked = self.pool.inner().context(slot, place).ask(self.reference, &mut || {
-            place.tasks.add(self.reference, context.waker());
+        let (reference, mut listed) = (self.reference, self.listed);
+        let asked = self.pool.inner().context(slot, place).ask(reference, &mut || {
+            listed = Some(place.tasks.add(listed, reference, context.waker()));
             if place.attendant.start(self.pool.inner(), slot).is_err() {
                 // Without a thread to wake it the task asks again and again.
                 context.waker().wake_by_ref();
             }
         });
+        self.listed = listed;
         match asked {
             Ok(Some(_over)) => Poll::Ready(Ok(())),
-            Ok(None) => {
-                self.listed = true;
-                Poll::Pending
-            }
+            Ok(None) => Poll::Pending,
             Err(error) => Poll::Ready(Err(error.into())),
         }
     }
@@ -140,10 +141,10 @@ impl Future for Ready<'_> {
 #[cfg(feature = "future")]
 impl Drop for Ready<'_> {
     fn drop(&mut self) {
-        if self.listed
+        if let Some(number) = self.listed
             && let Some((_, place)) = self.place()
         {
-            place.tasks.remove(self.reference);
+            place.tasks.remove(number);
         }
     }
 }

@@ -10,6 +10,7 @@
 //! | `ring` | the attachment opens and closes it | the attachment, its attendant |
 //! | `tasks` | a `Pending` that is polled | the attendant |
 //! | `attendant` | the attachment, or the first task that waits | the attachment, at its end |
+//! | `workers_ns` | a waiter, and the attendant, who has seen that a worker lives | the same |
 //! | `dropped` | a `Pending` when it is dropped unfinished | the attachment, at reclaim and reuse |
 //!
 //! The slot lock is the right to be the slot's process, and to recover it (S25). Every attachment has a
@@ -22,13 +23,14 @@
 use crate::method::attendant::Attendant;
 use crate::method::ring::{self, PlaceRing, ProcessRing};
 use crate::method::worker::Executor;
+use crate::platform::Production;
 use crate::pool::Inner;
 use crate::segment::Segment;
 use crate::sys::lock::{self, LockFile};
 use crate::sys::uring::UringError;
 use crate::task::TaskList;
 use handfast_core::ids::{PoolTag, ProcessSlot};
-use handfast_core::platform::SlotLocks;
+use handfast_core::platform::{Platform as _, SLICE_NS, SlotLocks};
 use handfast_core::protocol::{Deliver, Drive, Execute, Lead};
 use std::ops::Range;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -44,6 +46,8 @@ pub(crate) struct Place {
     dropped: OnceLock<Dropped>,
     attachments: AtomicU32,
     ring: PlaceRing,
+    /// Until when nobody asks again whether a worker lives.
+    workers_ns: AtomicU64,
     pub tasks: TaskList,
     pub attendant: Attendant,
 }
@@ -57,6 +61,7 @@ impl Place {
             dropped: OnceLock::default(),
             attachments: AtomicU32::default(),
             ring: PlaceRing::new(ProcessRing::default()),
+            workers_ns: AtomicU64::default(),
             tasks: TaskList::default(),
             attendant: Attendant::default(),
         }
@@ -106,6 +111,19 @@ impl Place {
         self.lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a worker lives, or did less than a slice ago: who waits for many IOs at once asks at the end of each
+    /// slice, for each of them. A death is noticed at the end of the next slice at the latest (L9).
+    fn workers_alive(&self, pool: &Inner, now_ns: u64) -> bool {
+        if now_ns < self.workers_ns.load(Ordering::Relaxed) {
+            return true;
+        }
+        let alive = pool.workers_alive();
+        if alive {
+            self.workers_ns.store(now_ns.saturating_add(SLICE_NS), Ordering::Relaxed);
+        }
+        alive
+    }
+
     /// A number for the next attachment by this process that no peer can change, unlike the slot's epoch.
     pub fn next_attachment(&self) -> u32 {
         self.attachments.fetch_add(1, Ordering::Relaxed)
@@ -144,7 +162,7 @@ impl Drive for Place {
 
     fn stand_in(&self, with: &mut dyn FnMut(Execute<'_>)) {
         let Some(pool) = self.pool.upgrade() else { return };
-        if pool.workers_alive() {
+        if self.workers_alive(&pool, Production::now_ns()) {
             return;
         }
         let mut executor = Executor::new(&pool);
@@ -205,5 +223,25 @@ impl Dropped {
 
     pub fn take_late(&self) -> Vec<(u32, u64)> {
         std::mem::take(&mut *self.late.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::method::Method;
+    use crate::pool::Pool;
+
+    #[test]
+    fn l9_who_stands_in_asks_once_in_a_slice_whether_a_worker_lives() {
+        let pool = Pool::builder().method(Method::Worker).create().unwrap();
+        let (waiter, worker) = (pool.attach().unwrap(), pool.attach().unwrap());
+        pool.inner().staff().unwrap().begin(worker.slot());
+        let place = pool.place(waiter.slot()).unwrap();
+        assert!(place.workers_alive(pool.inner(), 1));
+        drop(worker);
+        assert!(place.workers_alive(pool.inner(), SLICE_NS), "it was seen in this slice");
+        assert!(!place.workers_alive(pool.inner(), SLICE_NS + 1));
+        assert!(!place.workers_alive(pool.inner(), SLICE_NS + 1), "a death is not forgotten");
     }
 }

@@ -117,7 +117,8 @@ pub enum OpenError {
 pub enum AttachError {
     /// All slots are in use.
     #[error(
-        "all {0} slots of the pool are in use: detach another process, or make the pool for more"
+        "all {0} slots of the pool are in use: detach another process, end workers, or make the pool for more \
+         processes"
     )]
     Full(u32),
     /// A forked child that has not exec'ed.
@@ -175,7 +176,9 @@ impl PoolBuilder {
     }
 
     settings! {
-        /// How many processes (attachments) at a time, workers included: 1 to 1023, by default 8.
+        /// How many processes (attachments) at a time, workers included: 1 to 1023, by default 8. Each worker
+        /// takes a slot, so a pool of workers is made for as many more. A foreman lets none of them have the last
+        /// slot, and leaves some free before it starts more than the least ([`crate::Foreman`]).
         processes;
         /// How many handles each has (`io_max_concurrency`): 1 to 1024; by default frames / processes,
         /// at most 64 and at least 1 (`AioChooseMaxConcurrency`).

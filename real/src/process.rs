@@ -12,6 +12,7 @@ use crate::place::{Dropped, Place};
 use crate::platform::{Production, spinning};
 use crate::pool::{AttachError, Pool, Shipped};
 use crate::scope::Scope;
+use crate::sys::futex;
 use crate::target::File;
 use handfast_core::handle::SlotWord;
 use handfast_core::ids::{Generation, ProcessSlot, WaitRef};
@@ -346,6 +347,11 @@ impl<'pool> Process<'pool> {
     /// What this process has staged is submitted before it blocks. Everything that IO's shared callbacks
     /// did is visible afterwards (acquire).
     ///
+    /// Linux has futex_waitv(2) from 5.16 on. With an older one, or if a filter of system calls (seccomp) refuses
+    /// it, a wait for several IOs does not sleep but looks again every millisecond: as correct, but a
+    /// completion is noticed up to that much later, and the thread runs a thousand times a second meanwhile.
+    /// [`Self::wait_any_sleeps`] tells. Other waits are not concerned.
+    ///
     /// # Errors
     /// [`UseError`]; none, or more than 128, references.
     pub fn wait_any(&mut self, references: &[WaitRef]) -> Result<(usize, Waited), UseError> {
@@ -366,6 +372,13 @@ impl<'pool> Process<'pool> {
         timeout: Duration,
     ) -> Result<Option<(usize, Waited)>, UseError> {
         self.wait_any_until(references, Some(deadline(timeout)))
+    }
+
+    /// Whether [`Self::wait_any`] sleeps here, and does not look again and again: asks the kernel, with a call
+    /// that does not block.
+    #[must_use]
+    pub fn wait_any_sleeps() -> bool {
+        futex::can_wait_any()
     }
 
     fn wait_any_until(

@@ -22,6 +22,8 @@ handfast_tests::every_method! {
     a_dropped_future_cancels_nothing_and_leaks_nothing
     a_future_is_polled_by_another_thread_than_its_issuers
     the_waker_of_the_last_poll_is_woken
+    l4_two_futures_of_one_io_are_both_woken
+    l4_a_dropped_future_takes_no_other_of_its_io_off_the_list
     thousands_of_rounds_lose_no_wake_up
     futures_on_tokio_with_one_thread
     futures_on_tokio_with_several_threads_and_attachments
@@ -213,6 +215,58 @@ fn the_waker_of_the_last_poll_is_woken() {
             assert_eq!(early.count(), 0);
         }
         assert_eq!(finished(&mut scope, pending).0, 5);
+    });
+}
+
+fn l4_two_futures_of_one_io_are_both_woken() {
+    in_time(|| {
+        let (data, pool) = (Data::new(b"hello"), small().create().unwrap());
+        let mut me = pool.attach().unwrap();
+        let file = data.open(&mut me);
+        let mut scope = me.scope();
+        let mut batch = scope.batch();
+        let pending = start_read(&mut batch, &file, (8, 0));
+        {
+            let woken = [(); 2].map(|()| Unparks::here());
+            let (mut one, mut two) = (pin!(pending.ready()), pin!(pending.ready()));
+            assert!(poll(one.as_mut(), &woken[0]).is_pending());
+            assert!(poll(two.as_mut(), &woken[1]).is_pending());
+            drop(batch);
+            assert!(eventually(|| woken.iter().all(|woken| woken.count() > 0)), "one is lost");
+            assert_eq!(poll(one, &woken[0]), Poll::Ready(Ok(())));
+            assert_eq!(poll(two, &woken[1]), Poll::Ready(Ok(())));
+        }
+        assert_eq!(finished(&mut scope, pending).0, 5);
+    });
+}
+
+fn l4_a_dropped_future_takes_no_other_of_its_io_off_the_list() {
+    in_time(|| {
+        let (data, pool) = (Data::new(b"hello"), small().create().unwrap());
+        let mut me = pool.attach().unwrap();
+        let file = data.open(&mut me);
+        for polled_again in [false, true] {
+            let mut scope = me.scope();
+            let mut batch = scope.batch();
+            let pending = start_read(&mut batch, &file, (8, 0));
+            {
+                let (kept, dropped) = (Unparks::here(), Unparks::here());
+                let mut stays = pin!(pending.ready());
+                assert!(poll(stays.as_mut(), &kept).is_pending());
+                {
+                    let goes = pin!(pending.ready());
+                    assert!(poll(goes, &dropped).is_pending());
+                    if polled_again {
+                        assert!(poll(stays.as_mut(), &kept).is_pending());
+                    }
+                }
+                drop(batch);
+                assert!(eventually(|| kept.count() > 0), "it was lost, {polled_again}");
+                assert_eq!(dropped.count(), 0, "nobody waits there any more");
+                assert_eq!(poll(stays, &kept), Poll::Ready(Ok(())));
+            }
+            assert_eq!(finished(&mut scope, pending).0, 5);
+        }
     });
 }
 

@@ -506,6 +506,44 @@ fn a_foreman_keeps_the_least_and_starts_more_when_work_is_left_behind() {
 }
 
 #[test]
+fn a_foreman_leaves_others_a_slot_however_much_there_is_to_do() {
+    in_time(|| {
+        let (data, pool) = (Data::new(b"hello"), pool(0));
+        let mut foreman = pool.foreman(WorkerLimits::default());
+        let told = Injection::of(pool.user_words());
+        let leave = AtomicBool::new(false);
+        let mut me = pool.attach().unwrap();
+        let file = data.open(&mut me);
+        std::thread::scope(|threads_of| {
+            let workers = threads(threads_of, &pool, (2, WorkOptions::default()), &leave);
+            told.hold();
+            let mut scope = me.scope();
+            let mut batch = scope.batch();
+            let all = [0, 1, 2, 3].map(|at| start(&mut batch, &file, at));
+            drop(batch);
+            // Each has seen that there is more when it took its own.
+            assert!(eventually(|| told.held() == 2));
+            assert_eq!(foreman.to_start(2), 0, "it would take the last of four slots");
+            let other = pool.attach().expect("a slot is left");
+            let full = pool.attach().unwrap_err().to_string();
+            assert!(full.contains("all 4 slots") && full.contains("end workers"), "{full}");
+            assert_eq!(foreman.to_start(2), 0);
+            other.detach().unwrap();
+            assert_eq!(pool.foreman(WorkerLimits::default()).leave_free(0).to_start(2), 1);
+            told.release();
+            for (pending, bytes) in all.into_iter().zip([5, 4, 3, 2]) {
+                assert_eq!(finished(&mut scope, pending).0, bytes);
+            }
+            leave.store(true, Ordering::Release);
+            pool.rouse_workers();
+            for worker in workers {
+                assert_eq!(worker.join().unwrap(), Left::Asked);
+            }
+        });
+    });
+}
+
+#[test]
 fn a_foreman_is_told_when_a_worker_ends_and_when_one_was_killed() {
     in_time(|| {
         let pool = pool(0);

@@ -201,8 +201,9 @@ const WORKER_LONG: &str = "\
 Run workers, which carry out the IO of a pool whose method is \"worker\".
 
 This process is their supervisor. Each worker is a process of its own, which takes one slot of the \
-pool. There are never fewer than LEAST of them; one more is started, up to MOST, whenever all are busy \
-and IO is left waiting, and one that has been idle for SECONDS leaves. A worker that is killed is \
+pool. There are never fewer than LEAST of them if the pool has slots for them and one more; another is \
+started, up to MOST, whenever all are busy and IO is left waiting, but only if a quarter of the slots stays \
+free for other processes, and one that has been idle for SECONDS leaves. A worker that is killed is \
 replaced, and what it was about is carried out again by another one. SIGTERM or SIGINT to a worker lets \
 it finish its IO and leave; it is replaced, too.
 

@@ -244,6 +244,9 @@ impl Process<'_> {
     /// long enough (`IoWorkerMain`). Whoever sets `leave` calls [`crate::Pool::rouse_workers`] afterwards; a
     /// signal that arrives here ends the sleep, too.
     ///
+    /// A worker keeps its slot from others: the pool is made for its processes and its workers together
+    /// ([`crate::PoolBuilder::processes`]).
+    ///
     /// Own IO may be in flight: it completes by itself or by another worker, but is not reclaimed here.
     ///
     /// # Errors

@@ -3,8 +3,8 @@
 //! None of these calls uses FUTEX_PRIVATE_FLAG: with it a waiter in another process, or at another
 //! mapping of the same segment, silently never wakes.
 
-use std::sync::atomic::AtomicU32;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::fs::Timespec;
 use rustix::io::Errno;
@@ -21,7 +21,7 @@ pub(crate) enum Slept {
     Changed,
     /// The time was over.
     TimedOut,
-    /// A signal arrived, or the kernel refused to put the thread to sleep.
+    /// A signal arrived.
     Interrupted,
 }
 
@@ -31,18 +31,15 @@ pub(crate) enum Slept {
 /// The kernel compares the word and falls asleep in one step with respect to [`wake_all`].
 pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) -> Slept {
     // More seconds than a timespec holds are as good as no limit.
+    let at_most = timeout.unwrap_or(Duration::MAX);
     let timeout = timeout.and_then(|duration| Timespec::try_from(duration).ok());
     match futex::wait(word, Flags::empty(), expected, timeout.as_ref()) {
         Ok(()) => Slept::Woken,
         Err(Errno::AGAIN) => Slept::Changed,
         Err(Errno::TIMEDOUT) => Slept::TimedOut,
         Err(Errno::INTR) => Slept::Interrupted,
-        Err(_) => {
-            // A filter of system calls may forbid futexes; then waiting becomes polling, and should
-            // at least be polite.
-            std::thread::yield_now();
-            Slept::Interrupted
-        }
+        // A filter of system calls may forbid futexes.
+        Err(_) => look_again_and_again(std::iter::once((word, expected)), at_most),
     }
 }
 
@@ -50,14 +47,33 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) -
 pub(crate) const MOST: usize = 128;
 
 /// futex_waitv(2), shared: sleeps while each word holds the value beside it, at most for `timeout`. A
-/// kernel before 5.16 has no such call: then this is a nap, and waiting becomes polling.
+/// kernel before 5.16 has no such call, and a filter of system calls may refuse it: then this looks again and again.
 ///
 /// The kernel compares each word and queues on it in one step with respect to [`wake_all`]. More than
 /// [`MOST`] words are not slept on.
 pub(crate) fn wait_any<'w>(
-    words: impl ExactSizeIterator<Item = (&'w AtomicU32, u32)>,
+    words: impl ExactSizeIterator<Item = (&'w AtomicU32, u32)> + Clone,
     timeout: Duration,
 ) -> Slept {
+    match waitv(words.clone(), timeout) {
+        Ok(_) => Slept::Woken,
+        Err(Errno::AGAIN) => Slept::Changed,
+        Err(Errno::TIMEDOUT) => Slept::TimedOut,
+        Err(Errno::INTR) => Slept::Interrupted,
+        Err(_) => look_again_and_again(words, timeout),
+    }
+}
+
+/// Whether [`wait_any`] sleeps: asked with a word that has changed already.
+pub(crate) fn can_wait_any() -> bool {
+    let word = AtomicU32::new(1);
+    waitv([(&word, 0)].into_iter(), Duration::ZERO) == Err(Errno::AGAIN)
+}
+
+fn waitv<'w>(
+    words: impl ExactSizeIterator<Item = (&'w AtomicU32, u32)>,
+    timeout: Duration,
+) -> Result<usize, Errno> {
     let mut list = [const { Wait::new() }; MOST];
     let count = words.len().min(MOST);
     for (entry, (word, expected)) in list.iter_mut().zip(words) {
@@ -67,15 +83,29 @@ pub(crate) fn wait_any<'w>(
     }
     let now = rustix::time::clock_gettime(ClockId::Monotonic);
     let until = Timespec::try_from(timeout).ok().and_then(|timeout| now.checked_add(timeout));
-    match futex::waitv(&list[..count], WaitvFlags::empty(), until.as_ref(), ClockId::Monotonic) {
-        Ok(_) => Slept::Woken,
-        Err(Errno::AGAIN) => Slept::Changed,
-        Err(Errno::TIMEDOUT) => Slept::TimedOut,
-        Err(Errno::INTR) => Slept::Interrupted,
-        Err(_) => {
-            std::thread::sleep(timeout.min(Duration::from_millis(1)));
-            Slept::Interrupted
+    futex::waitv(&list[..count], WaitvFlags::empty(), until.as_ref(), ClockId::Monotonic)
+}
+
+/// How long one does not look where the kernel does not let one sleep.
+const NAP: Duration = Duration::from_millis(1);
+
+/// In place of a sleep. It ends as that would: the caller counts on the end of its time, after which it looks for
+/// deaths.
+#[cold]
+fn look_again_and_again<'w>(
+    words: impl Iterator<Item = (&'w AtomicU32, u32)> + Clone,
+    timeout: Duration,
+) -> Slept {
+    let began = Instant::now();
+    loop {
+        if words.clone().any(|(word, expected)| word.load(Ordering::Relaxed) != expected) {
+            return Slept::Changed;
         }
+        let left = timeout.saturating_sub(began.elapsed());
+        if left.is_zero() {
+            return Slept::TimedOut;
+        }
+        std::thread::sleep(left.min(NAP));
     }
 }
 
@@ -135,6 +165,21 @@ mod tests {
         });
         words[1].store(1, std::sync::atomic::Ordering::Relaxed);
         assert_eq!(wait_any(pairs(), Duration::from_secs(10)), Slept::Changed);
+    }
+
+    #[test]
+    fn where_the_kernel_does_not_let_one_sleep_the_end_is_the_same() {
+        assert!(can_wait_any(), "these tests want Linux 5.16");
+        let words = [const { AtomicU32::new(0) }; 3];
+        let pairs = || words.iter().map(|word| (word, 0));
+        let (began, slice) = (Instant::now(), Duration::from_millis(5));
+        assert_eq!(look_again_and_again(pairs(), slice), Slept::TimedOut);
+        assert!(began.elapsed() >= slice);
+        std::thread::scope(|scope| {
+            let looker = scope.spawn(|| look_again_and_again(pairs(), Duration::MAX));
+            words[2].store(1, Ordering::Relaxed);
+            assert_eq!(looker.join().unwrap(), Slept::Changed);
+        });
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! | `attach` | slot and epoch; from here on the commands below |
 //! | `map NUMBER PATH` | maps a region |
 //! | `soak NUMBER OF SEED MS PATH` | plays a part of a soak |
-//! | `forbid CALL` | from here on the kernel refuses `io_uring_setup` or `io_uring_enter`; also attached |
+//! | `forbid CALL` | from here on the kernel refuses `io_uring_setup`, `io_uring_enter` or `futex_waitv`; also attached |
 //! | `work [IDLE_MS LEAST]` | attaches, says `ok working`, executes for others until a SIGINT or idleness: `ok` and why it left |
 //! | `storm N FILE` | N times attach, read, check, detach |
 //! | `become UID`, `exec` | another user from now on; the same program, anew |
@@ -115,8 +115,12 @@ fn soak(pool: &Pool, [number, of, seed, ms]: [&str; 4], path: &str) -> Answer {
 
 /// As of now and for all threads.
 fn forbid(call: &str) -> Answer {
-    let call =
-        if call == "io_uring_setup" { libc::SYS_io_uring_setup } else { libc::SYS_io_uring_enter };
+    let call = match call {
+        "io_uring_setup" => libc::SYS_io_uring_setup,
+        "io_uring_enter" => libc::SYS_io_uring_enter,
+        "futex_waitv" => libc::SYS_futex_waitv,
+        other => return Err(format!("cannot forbid {other}").into()),
+    };
     let (others, this) = (SeccompAction::Allow, SeccompAction::Errno(libc::EPERM.cast_unsigned()));
     let machine = std::env::consts::ARCH.try_into()?;
     let filter = SeccompFilter::new([(call, Vec::new())].into(), others, this, machine)?;

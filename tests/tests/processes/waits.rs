@@ -189,8 +189,18 @@ fn a_stopped_issuer_delays_its_waiters_and_a_timed_wait_ends() {
 }
 
 fn l9_waiting_for_any_ends_when_one_of_the_issuers_dies() {
+    for forbidden in [false, true] {
+        waiting_for_any_notices_a_death(forbidden);
+    }
+}
+
+/// `forbidden`: the waiter may not sleep on several words, as with a kernel before 5.16.
+fn waiting_for_any_notices_a_death(forbidden: bool) {
     let world = World::new();
     let (mut one, mut two, mut waiter) = (world.attached(), world.attached(), world.attached());
+    if forbidden {
+        waiter.ask("forbid futex_waitv");
+    }
     one.ask("batch");
     two.ask("batch");
     let (of_one, of_two) = (one.read("count"), two.read("count"));

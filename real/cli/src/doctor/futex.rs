@@ -1,5 +1,6 @@
 //! Futex wake-ups between two processes, through a pool: a second, exec'ed process sleeps on a
-//! handle of the first one, which releases it when it has seen the other sleep.
+//! handle of the first one, which releases it when it has seen the other sleep. And whether the kernel lets one
+//! sleep on several.
 
 use std::error::Error;
 use std::fs;
@@ -10,7 +11,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use handfast::{Pool, Registry, WaitRef};
+use handfast::{Pool, Process, Registry, WaitRef};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
@@ -40,6 +41,21 @@ pub fn across_processes() -> Finding {
         ),
         Ok(status) => Finding::no(NAME, format!("the second process failed ({status}): {ADVICE}")),
         Err(error) => Finding::failed(NAME, error.as_ref(), ADVICE),
+    }
+}
+
+/// Whether a thread can sleep on several handles at once.
+pub fn on_several() -> Finding {
+    const NAME: &str = "futex on several words";
+    if Process::wait_any_sleeps() {
+        Finding::yes(NAME, "futex_waitv(2): a wait for any of several IOs sleeps").optional()
+    } else {
+        Finding::no(
+            NAME,
+            "no futex_waitv(2): a wait for any of several IOs looks again every millisecond; update the \
+             kernel to 5.16, or allow futex_waitv in the seccomp filter",
+        )
+        .optional()
     }
 }
 

@@ -23,12 +23,13 @@ use finding::Finding;
 
 /// Tries everything, prints one line for each finding, and tells whether method sync works here.
 pub fn run() -> ExitCode {
-    let probes: [fn() -> Vec<Finding>; 9] = [
+    let probes: [fn() -> Vec<Finding>; 10] = [
         || vec![kernel::release()],
         || vec![kernel::proc_mounted()],
         || vec![memory::sealed_segment()],
         || vec![locks::ofd_locks()],
         || vec![futex::across_processes()],
+        || vec![futex::on_several()],
         || methods::findings().into(),
         || vec![limits::locked_memory()],
         || vec![limits::open_files()],

@@ -3,17 +3,18 @@
 //! A child that is not collected keeps its process id, so no signal of the crew hits another process.
 //! Whatever way the supervisor leaves, dropping [`Crew`] ends and collects every worker; the kernel does
 //! if it is killed. A worker that ends badly as soon as it has begun is not replaced at once: the pause
-//! doubles with each one, up to a bound, and a worker that lasts ends that.
+//! doubles with each one, up to a bound, and a worker that lasts ends that. One that finds all slots of the pool in
+//! use is none of those: the slot that the foreman saw free was faster taken by somebody else.
 
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use handfast::{Pool, WorkerLimits};
+use handfast::{AttachError, Pool, WorkerLimits};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::one::pool_as_stdin;
+use super::one::{NO_ROOM, pool_as_stdin};
 use super::supervisor::Tally;
 use crate::system::{SELF, say};
 
@@ -21,6 +22,8 @@ use crate::system::{SELF, say};
 const LASTING: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The pause after one that found no free slot.
+const PAUSE_FOR_ROOM: Duration = Duration::from_secs(1);
 
 struct Worker {
     child: Child,
@@ -90,6 +93,12 @@ impl<'pool> Crew<'pool> {
         Ok(())
     }
 
+    /// Says that there is no room for the least. It is worth a line even where nothing else is said.
+    pub fn tell_of_no_room(&self) {
+        let full = AttachError::Full(self.pool.config().processes());
+        say(&format!("{full}; workers start when slots are free"));
+    }
+
     /// Collects the workers that have ended.
     pub fn collect(&mut self) -> io::Result<()> {
         for worker in std::mem::take(&mut self.running) {
@@ -105,6 +114,10 @@ impl<'pool> Crew<'pool> {
     fn note_end(&mut self, pid: u32, status: ExitStatus, since: Instant) {
         self.say(&format!("worker {pid} has ended ({status})"));
         if status.success() {
+            return;
+        }
+        if status.code() == Some(i32::from(NO_ROOM)) {
+            self.not_before = Some(Instant::now() + PAUSE_FOR_ROOM);
             return;
         }
         self.missing += 1;

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use handfast::{HeaderError, Method, OpenError, Pool, Registry, WorkerLimits};
+use handfast::{Foreman, HeaderError, Method, OpenError, Pool, Registry, WorkerLimits};
 
 use super::crew::Crew;
 use crate::args::WorkerOptions;
@@ -73,6 +73,15 @@ pub enum SupervisorError {
         /// Its method.
         method: Method,
     },
+    /// The pool has one slot.
+    #[error(
+        "the pool {} has one slot, which a worker would take from its application: make it for more processes \
+         (PoolBuilder::processes)", path.display()
+    )]
+    NoRoom {
+        /// Its path.
+        path: PathBuf,
+    },
 }
 
 /// How many workers there were.
@@ -132,8 +141,11 @@ pub fn supervise(
     let news = SharedNews::default();
     listen(signals, &pool, &news).map_err(setup("start a thread"))?;
     let mut crew = Crew::new(&pool, limits, options.idle, options.verbose);
-    let signal = keep_up(&pool, &mut crew, &news, limits)?;
-    wind_up(&pool, &mut crew, &news, limits)?;
+    let foreman = pool.foreman(limits);
+    // A copy has made its pool for as many workers as there may be.
+    let foreman = if options.parent.is_some() { foreman.leave_free(0) } else { foreman };
+    let signal = keep_up(foreman, &mut crew, &news)?;
+    wind_up(&pool.foreman(limits), &mut crew, &news)?;
     Ok((signal, crew.tally))
 }
 
@@ -159,6 +171,9 @@ fn open(options: &WorkerOptions) -> Result<Pool, SupervisorError> {
     if regions > 0 {
         return Err(SupervisorError::Regions { path, regions });
     }
+    if pool.config().processes() == 1 {
+        return Err(SupervisorError::NoRoom { path });
+    }
     Ok(pool)
 }
 
@@ -181,12 +196,11 @@ fn listen(mut signals: Signals, pool: &Arc<Pool>, news: &SharedNews) -> io::Resu
 
 /// Sees to it that there are as many workers as there should be, until a stop signal comes.
 fn keep_up(
-    pool: &Pool,
+    mut foreman: Foreman<'_>,
     crew: &mut Crew<'_>,
     news: &SharedNews,
-    limits: WorkerLimits,
 ) -> Result<StopSignal, SupervisorError> {
-    let mut foreman = pool.foreman(limits);
+    let mut told = false;
     loop {
         // Before the children are looked at: what happens afterwards is fresh again.
         locked(news).fresh = false;
@@ -195,6 +209,9 @@ fn keep_up(
             return Ok(signal);
         }
         let (pause, wanted) = (crew.pause(), foreman.to_start(crew.running()));
+        if foreman.lacks_room() && !std::mem::replace(&mut told, true) {
+            crew.tell_of_no_room();
+        }
         if pause.is_zero() {
             for _ in 0..wanted {
                 crew.start_one().map_err(setup("start a worker"))?;
@@ -208,12 +225,10 @@ fn keep_up(
 /// Lets all workers leave, and waits until they have; kills those that take too long, or all at the next
 /// stop signal.
 fn wind_up(
-    pool: &Pool,
+    foreman: &Foreman<'_>,
     crew: &mut Crew<'_>,
     news: &SharedNews,
-    limits: WorkerLimits,
 ) -> Result<(), SupervisorError> {
-    let foreman = pool.foreman(limits);
     let deadline = Instant::now() + GRACE;
     crew.dismiss();
     loop {

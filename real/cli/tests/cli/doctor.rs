@@ -4,12 +4,13 @@ use std::process::Command;
 
 use crate::support::{HANDFAST, has_rings, run};
 
-const FACTS: [&str; 11] = [
+const FACTS: [&str; 12] = [
     "kernel",
     "/proc",
     "memfd and seals",
     "OFD locks",
     "futex across processes",
+    "futex on several words",
     "io_uring",
     "results of the dead",
     "method auto",
@@ -61,6 +62,15 @@ fn a_filter_against_io_uring_is_told_with_what_to_allow() {
     assert!(auto.contains("stands for worker, because there is no io_uring"), "{auto}");
     assert!(line(&report, "results of the dead").starts_with("no "), "{report}");
     assert!(report.contains("handfast works here"), "{report}");
+}
+
+#[test]
+fn a_filter_against_sleeping_on_several_words_is_told_and_does_not_fail_the_report() {
+    let filtered = crate::methods::without_sleep_on_several;
+    let report = filtered(|| run(Command::new(HANDFAST).arg("doctor"))).succeeds();
+    let line = line(&report, "futex on several words");
+    assert!(line.starts_with("no ") && line.contains("every millisecond"), "{line}");
+    assert!(line.contains("5.16") && line.contains("allow futex_waitv"), "{line}");
 }
 
 #[test]

@@ -15,19 +15,24 @@ use crate::support::{
 
 /// Runs something in a thread whose children, and theirs, get EPERM for new rings.
 pub fn without_rings<T: Send>(act: impl FnOnce() -> T + Send) -> T {
-    filtered(Vec::new(), act)
+    filtered((libc::SYS_io_uring_setup, Vec::new()), act)
 }
 
 /// The same for rings with more entries than the one by which the library tries whether there are any.
 fn without_large_rings<T: Send>(act: impl FnOnce() -> T + Send) -> T {
     let large = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Gt, 4);
     let rule = SeccompRule::new(vec![large.expect("a condition")]).expect("a rule");
-    filtered(vec![rule], act)
+    filtered((libc::SYS_io_uring_setup, vec![rule]), act)
 }
 
-fn filtered<T: Send>(rules: Vec<SeccompRule>, act: impl FnOnce() -> T + Send) -> T {
+/// The same for futex_waitv(2).
+pub fn without_sleep_on_several<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    filtered((libc::SYS_futex_waitv, Vec::new()), act)
+}
+
+fn filtered<T: Send>(rule: (i64, Vec<SeccompRule>), act: impl FnOnce() -> T + Send) -> T {
     let (others, these) = (SeccompAction::Allow, SeccompAction::Errno(1));
-    let rules = [(libc::SYS_io_uring_setup, rules)].into_iter().collect();
+    let rules = [rule].into_iter().collect();
     let machine = std::env::consts::ARCH.try_into().expect("a machine that seccompiler knows");
     let filter = SeccompFilter::new(rules, others, these, machine).expect("a plain filter");
     let filter: BpfProgram = filter.try_into().expect("a short filter");

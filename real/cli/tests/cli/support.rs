@@ -159,6 +159,15 @@ impl Started {
         Self { pid: child.id(), child: Some(child) }
     }
 
+    /// The next line that it says on standard error.
+    pub fn hears(&mut self) -> String {
+        let stderr = self.child.as_mut().and_then(|child| child.stderr.as_mut());
+        let bytes = stderr.expect("stderr").bytes().map(|byte| byte.expect("stderr"));
+        // Byte by byte, so that the rest is there for who reads on.
+        let line = bytes.take_while(|byte| *byte != b'\n').collect();
+        String::from_utf8(line).expect("UTF-8 on stderr")
+    }
+
     /// Waits for its end, and until its group is empty.
     pub fn wait(mut self) -> Run {
         let mut child = self.child.take().expect("a child");

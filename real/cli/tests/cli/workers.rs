@@ -175,17 +175,56 @@ fn a_pool_can_be_inherited_or_found_by_its_descriptor() {
 
 #[test]
 fn a_full_pool_is_told_and_gets_its_worker_when_there_is_room() {
-    let named = named(|builder| builder.processes(1));
-    let process = named.pool.attach().expect("the only slot");
-    let started = named.start(&["--least", "1"]);
-    eventually("a worker was started", || !started.workers().is_empty());
-    eventually("and has given up", || started.workers().is_empty());
+    let named = named(|builder| builder.processes(2));
+    let process = named.pool.attach().expect("a slot");
+    let _other = named.pool.attach().expect("the other slot");
+    let mut started = named.start(&[]);
+    let said = started.hears();
+    assert!(said.contains("all 2 slots of the pool are in use: "), "{said}");
+    assert!(said.contains("end workers, or make the pool for more processes"), "{said}");
     process.detach().expect("the slot");
     named.eventually_working(1);
     started.signal(Signal::TERM);
     let run = started.wait();
     assert_stopped(&run, 143, "SIGTERM");
-    assert!(run.stderr.contains("all 1 slots of the pool are in use"), "{run:?}");
+    assert!(run.stderr.contains("1 worker was started, 0 of them"), "{run:?}");
+}
+
+#[test]
+fn a_worker_that_finds_no_slot_says_so_by_its_exit_code_alone() {
+    let named = named(|builder| builder.processes(1));
+    let _process = named.pool.attach().expect("the only slot");
+    let me = std::process::id().to_string();
+    let orders = ["__worker", "--supervisor", &me, "--least", "1", "--idle", "1"];
+    let pool = OpenOptions::new().read(true).write(true).open(&named.path).expect("the pool");
+    let output = Command::new(HANDFAST).args(orders).stdin(pool).output().expect("it starts");
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn a_pool_with_one_slot_is_refused() {
+    let named = named(|builder| builder.processes(1));
+    named.run(&[]).fails(1, &["one slot", "make it for more processes"]);
+    assert_eq!(named.pool.workers(), 0);
+}
+
+#[test]
+fn workers_leave_the_application_a_slot_however_much_there_is_to_do() {
+    let named = named(|builder| builder.processes(4));
+    let _process = named.pool.attach().expect("a slot");
+    let started = named.start(&[]);
+    named.eventually_working(2);
+    let content = noise(32 * FRAME, 34);
+    for _ in 0..100 {
+        // It attaches: that would fail with three workers.
+        named.read_file(&content);
+    }
+    assert_eq!(started.workers().len(), 2);
+    started.signal(Signal::TERM);
+    let run = started.wait();
+    assert_stopped(&run, 143, "SIGTERM");
+    assert!(run.stderr.contains("2 workers were started, 0 of them in place"), "{run:?}");
 }
 
 struct Nothing;
@@ -238,8 +277,8 @@ fn absurd_limits_of_workers_are_refused_with_the_allowed_range() {
 #[test]
 fn workers_of_two_supervisors_work_side_by_side() {
     let named = Named::plain();
-    let one = named.start(&["--least", "1"]);
-    let other = named.start(&["--least", "2"]);
+    let one = named.start(&["--least", "1", "--most", "1"]);
+    let other = named.start(&["--least", "2", "--most", "2"]);
     named.eventually_working(3);
     kill(one.workers()[0]);
     named.read_file(&noise(32 * FRAME, 33));
