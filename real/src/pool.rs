@@ -229,7 +229,7 @@ impl PoolBuilder {
 
     fn create_in(self, make: impl FnOnce(u64) -> io::Result<OwnedFd>) -> Result<Pool, CreateError> {
         let config = PoolConfig::validate(self.wanted)?;
-        let (method, choice) = chosen(self.method, config.processes())?;
+        let (method, choice) = chosen(self.method, &config)?;
         let layout = Layout::compute(&config, method.method)?;
         let bytes = layout.total;
         let failed = |source| CreateError::Segment { bytes, source };
@@ -244,11 +244,12 @@ impl PoolBuilder {
     }
 }
 
-/// What a wished method comes to, for a pool with this many slots.
-fn chosen(wished: Method, slots: u32) -> Result<(Chosen, MethodChoice), MethodRefusal> {
+/// What a wished method comes to, for a pool with these settings.
+fn chosen(wished: Method, config: &PoolConfig) -> Result<(Chosen, MethodChoice), MethodRefusal> {
+    let by_best = || MethodChoice::for_pool(config.processes(), config.handles_per_process());
     let choice = match wished {
-        Method::Auto => MethodChoice::for_slots(slots),
-        Method::IoUring => match MethodChoice::for_slots(slots) {
+        Method::Auto => by_best(),
+        Method::IoUring => match by_best() {
             ring @ MethodChoice { method: Method::IoUring, .. } => ring,
             MethodChoice { mut refusals, .. } => return Err(refusals.swap_remove(0)),
         },
