@@ -71,6 +71,14 @@ pub enum CreateError {
     Method(#[from] MethodRefusal),
 }
 
+fn all_slots(slots: u32) -> String {
+    if slots == 1 {
+        "the pool's only slot is".to_owned()
+    } else {
+        format!("all {slots} slots of the pool are")
+    }
+}
+
 /// What to do about it, where that is not plain.
 fn advice(error: &io::Error) -> &'static str {
     let kind = error.kind();
@@ -116,9 +124,7 @@ pub enum OpenError {
 #[non_exhaustive]
 pub enum AttachError {
     /// All slots are in use.
-    #[error(
-        "all {0} slots of the pool are in use: detach another process, or make the pool for more"
-    )]
+    #[error("{} in use: detach another process, or make the pool for more", all_slots(*.0))]
     Full(u32),
     /// A forked child that has not exec'ed.
     #[error(
@@ -301,7 +307,14 @@ impl Pool {
     /// # Errors
     /// [`OpenError`].
     pub fn from_fd(fd: OwnedFd, registry: Registry) -> Result<Self, OpenError> {
-        let seen = memfd::inspect(fd.as_fd())?;
+        let seen = memfd::inspect(fd.as_fd()).map_err(|error| match error.kind() {
+            // A device, a pipe, a socket.
+            io::ErrorKind::InvalidInput => HeaderError::NotAPool.into(),
+            _ => OpenError::Segment(error),
+        })?;
+        if seen.len == 0 {
+            return Err(HeaderError::NotAPool.into());
+        }
         let me = rustix::process::geteuid().as_raw();
         if seen.uid != me {
             return Err(OpenError::OtherUser { owner: seen.uid, me });
