@@ -216,6 +216,19 @@ impl PoolBuilder {
     /// Makes the pool in a new file at `path`, which should be in a tmpfs such as `/dev/shm`. The file
     /// stays until it is removed. A failure removes it.
     ///
+    /// By its name `handfast worker` finds a pool. Workers need slots, too:
+    ///
+    /// ```no_run
+    /// # use handfast::{Method, Pool};
+    /// # fn main() -> Result<(), handfast::Error> {
+    /// let pool = Pool::builder()
+    ///     .method(Method::Worker)
+    ///     .processes(4 + 8) // 4 that issue IO, up to 8 workers
+    ///     .create_named("/dev/shm/my-pool")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`CreateError`]; also if the file exists.
     pub fn create_named(self, path: impl AsRef<Path>) -> Result<Pool, CreateError> {

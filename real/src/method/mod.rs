@@ -30,13 +30,14 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum Method {
-    /// The best that the machine offers: io_uring, else workers, else in place.
+    /// The best that the machine offers: io_uring, else workers, else in place. What it has become,
+    /// [`crate::Pool::method`] says: where it is [`Self::Worker`], somebody must run workers.
     #[default]
     Auto,
     /// In the issuer, during the call that starts it.
     Sync,
-    /// By worker processes or threads, which the application or `handfast worker` runs
-    /// ([`crate::Process::work`]). While there is none, IO is executed in place.
+    /// By worker processes or threads. Run workers (`handfast worker`, [`crate::Process::work`]), or IO is
+    /// executed in place, one after the other, as with [`Self::Sync`]; see [`crate::Pool::workers`].
     Worker,
     /// By the kernel, in a ring of each process.
     IoUring,
