@@ -2,7 +2,7 @@
 //!
 //! The program starts itself twice. The two processes share nothing but the pool, which each of them
 //! maps at an address of its own, and two pipes. Every step is checked; the exit code is 0 only if
-//! all of them were as told.
+//! all of them were as told. With the method worker a thread of the launcher is the worker.
 //!
 //! ```text
 //!   A                                             B
@@ -12,8 +12,11 @@
 //!                                                 adopts the frame by its token
 //! ```
 
+#![expect(clippy::disallowed_types, reason = "the flag is the example's own")]
+
 use handfast::{
-    Finished, Frame, FrameId, FrameToken, Method, Pending, Pool, Registry, Scope, WaitRef, Waited,
+    Finished, Frame, FrameId, FrameToken, Method, Pending, Pool, Process, Registry, Scope, WaitRef,
+    Waited, WorkOptions,
 };
 use std::error::Error;
 use std::fs::OpenOptions;
@@ -21,6 +24,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const HELP: &str = "\
@@ -28,8 +32,8 @@ Shows two processes that share one pool of IO handles: one starts an IO, the oth
 
 Usage: cargo run -p handfast --example two_processes -- [--method auto|sync|worker|io_uring]
 
-It uses a temporary file of its own. No worker is started: without one, IO of the method worker is
-executed in place. Exit code 0: everything was as told.";
+It uses a temporary file of its own. With the method worker, a thread executes the reads of both
+processes. Exit code 0: everything was as told; 2: the command line was not understood.";
 
 /// One frame, and so one read, in bytes.
 const BLOCK: u32 = 8192;
@@ -40,15 +44,18 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match arguments[..] {
-        [] => launch("auto"),
-        ["--method", method] => launch(method),
+        [] => launch(Method::Auto),
+        ["--method", name] => match method(name) {
+            Some(method) => launch(method),
+            None => return refuse("--method needs one of auto, sync, worker, io_uring"),
+        },
         ["A", pool, file] => issuer(Path::new(pool), Path::new(file)),
         ["B", pool] => waiter(Path::new(pool)),
         ["--help" | "-h"] => {
             println!("{HELP}");
             Ok(())
         }
-        _ => Err(format!("two_processes takes no such arguments\n\n{HELP}").into()),
+        _ => return refuse(&format!("two_processes takes no such arguments\n\n{HELP}")),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -59,40 +66,91 @@ fn main() -> ExitCode {
     }
 }
 
+fn method(name: &str) -> Option<Method> {
+    let all = [Method::Auto, Method::Sync, Method::Worker, Method::IoUring];
+    all.into_iter().find(|method| method.name() == name)
+}
+
+/// A command line that is not understood.
+fn refuse(why: &str) -> ExitCode {
+    eprintln!("two_processes: {why}");
+    ExitCode::from(2)
+}
+
 /// What the file holds: any bytes that zeroes and misplaced blocks differ from.
 fn content() -> Vec<u8> {
     (0..BLOCK).map(|at| (at % 251).to_le_bytes()[0] + 1).collect()
 }
 
-/// The launcher: makes the pool and starts A and B. It never attaches.
-fn launch(method: &str) -> Outcome {
-    let all = [Method::Auto, Method::Sync, Method::Worker, Method::IoUring];
-    let method = all.into_iter().find(|known| known.name() == method);
+/// The launcher: makes the pool, with a slot for a worker, and starts A and B.
+fn launch(method: Method) -> Outcome {
     let mut file = tempfile::NamedTempFile::new()?;
     file.write_all(&content())?;
     // One handle per process, so that A's second IO has to use the same one again.
     let pool = Pool::builder()
-        .method(method.ok_or("--method needs one of auto, sync, worker, io_uring")?)
-        .processes(2)
+        .method(method)
+        .processes(3)
         .handles_per_process(1)
         .frames(2)
         .frame_size(BLOCK)
         .user_words(1)
         .create()?;
+    for refusal in &pool.method_choice().refusals {
+        say("pool", &refusal.to_string());
+    }
+    if pool.method() == Method::Worker {
+        with_worker(&pool, || run_both(&pool, file.path()))?;
+    } else {
+        run_both(&pool, file.path())?;
+    }
+    say("pool", "every step was as told");
+    Ok(())
+}
+
+/// Does something while a thread carries out the IO of others: without any worker, issuers do it themselves.
+fn with_worker(pool: &Pool, act: impl FnOnce() -> Outcome) -> Outcome {
+    let (me, leave) = (pool.attach()?, AtomicBool::new(false));
+    std::thread::scope(|threads| {
+        let worker = threads.spawn(|| work(me, &leave));
+        let outcome = await_worker(pool).and_then(|()| act());
+        leave.store(true, Ordering::Release);
+        pool.rouse_workers();
+        let worked = worker.join().map_err(|_| "the worker panicked")?;
+        outcome?;
+        Ok(worked?)
+    })
+}
+
+fn work(mut me: Process<'_>, leave: &AtomicBool) -> Result<(), handfast::Error> {
+    let _asked = me.work(WorkOptions::default(), leave)?;
+    Ok(me.detach()?)
+}
+
+fn await_worker(pool: &Pool) -> Outcome {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while pool.workers() == 0 {
+        ensure(Instant::now() < deadline, "the worker does not come")?;
+        std::thread::yield_now();
+    }
+    say("pool", "a worker is there");
+    Ok(())
+}
+
+/// Starts A and B, and waits for their end.
+fn run_both(pool: &Pool, file: &Path) -> Outcome {
     // The segment is a memfd without a name; a process of the same user can open it through /proc.
     let segment = format!("/proc/{}/fd/{}", std::process::id(), pool.as_fd().as_raw_fd());
     let (bytes, method) = (pool.segment_len(), pool.method());
     say("pool", &format!("{bytes} bytes, method {method}, opened by A and B as {segment}"));
     let (from_b, to_a) = std::io::pipe()?;
     let (from_a, to_b) = std::io::pipe()?;
-    let file = file.path().to_str().ok_or("the temporary directory's name is not UTF-8")?;
+    let file = file.to_str().ok_or("the temporary directory's name is not UTF-8")?;
     let a = start(&["A", &segment, file], from_b.into(), to_b.into())?;
     let b = start(&["B", &segment], from_a.into(), to_a.into())?;
     for (name, mut child) in [("A", a), ("B", b)] {
         let status = child.wait()?;
         ensure(status.success(), &format!("{name} ended with {status}"))?;
     }
-    say("pool", "every step was as told");
     Ok(())
 }
 

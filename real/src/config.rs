@@ -106,6 +106,10 @@ const COMMON_REGIONS: Limits = Limits {
     advice: "make fewer and larger regions",
 };
 
+/// As many processes as there may be by default.
+pub(crate) const DEFAULT_PROCESSES: u32 = 8;
+/// As many frames as there are by default.
+pub(crate) const DEFAULT_FRAMES: u32 = 128;
 /// The most handles per process that are chosen by default.
 const MOST_DEFAULT_HANDLES: u32 = 64;
 
@@ -150,8 +154,8 @@ pub struct PoolConfig {
 impl PoolConfig {
     /// Fills in the defaults and checks every number.
     pub(crate) fn validate(raw: Wanted) -> Result<PoolConfig, ConfigError> {
-        let processes = PROCESSES.check(raw.processes.unwrap_or(8))?;
-        let frames = FRAMES.check(raw.frames.unwrap_or(128))?;
+        let processes = PROCESSES.check(raw.processes.unwrap_or(DEFAULT_PROCESSES))?;
+        let frames = FRAMES.check(raw.frames.unwrap_or(DEFAULT_FRAMES))?;
         let handles = raw.handles_per_process.unwrap_or_else(|| default_handles(processes, frames));
         let frame_size = FRAME_SIZE.check(raw.frame_size.unwrap_or(8192))?;
         if frame_size % 512 != 0 {
@@ -257,7 +261,7 @@ impl PoolConfig {
 
 /// PostgreSQL's `AioChooseMaxConcurrency`: no more IOs than frames that fall to a process, no more
 /// than 64, at least one.
-fn default_handles(processes: u32, frames: u32) -> u32 {
+pub(crate) fn default_handles(processes: u32, frames: u32) -> u32 {
     frames.checked_div(processes).unwrap_or(0).clamp(1, MOST_DEFAULT_HANDLES)
 }
 

@@ -5,7 +5,8 @@
 
 use crate::{
     AlignedBufError, AttachError, CreateError, DefineError, IoError, MemoryError, NotFinished,
-    OpenError, Refused, RegionError, RegistryError, ScopeWarning, StartError, UseError,
+    OpenError, Refused, RegionError, RegistryError, ScopeWarning, StartError, UseError, WorkError,
+    WorkerLimitsError,
 };
 use std::io;
 
@@ -46,6 +47,12 @@ pub enum Error {
     /// The IO itself.
     #[error(transparent)]
     Io(#[from] IoError),
+    /// Working for others.
+    #[error(transparent)]
+    Work(#[from] WorkError),
+    /// How many workers there are.
+    #[error(transparent)]
+    WorkerLimits(#[from] WorkerLimitsError),
     /// The end of a scope.
     #[error(transparent)]
     Scope(#[from] ScopeWarning),

@@ -25,7 +25,9 @@
 //! let pending = handle.read(&file, frame, 0)?;   // the frame belongs to the IO now
 //! assert_eq!(scope.wait(reference)?, Waited::Done);
 //! let done = scope.finish(pending)?;             // result and frame; the handle is IDLE again
-//! assert_eq!(done.outcome.bytes()?, 9);
+//! let mut bytes = vec![0; done.outcome.bytes()? as usize];
+//! done.memory.copy_to_slice(0, &mut bytes)?;     // what was read; the frame is free when it is dropped
+//! assert_eq!(bytes, b"any bytes");
 //! assert_eq!(scope.wait(reference)?, Waited::Recycled);
 //! scope.commit()?;
 //! # Ok(())
@@ -42,12 +44,15 @@
 //! it is not a better one):
 //! - [`Method::IoUring`]: the kernel, in a ring that each attachment makes for itself. A thread of the attachment
 //!   completes what others wait for while the issuer is busy; it sleeps while nobody asks.
-//! - [`Method::Worker`]: workers, which `handfast worker` runs, or the application in threads or processes of its
-//!   own ([`Process::work`], [`Pool::foreman`]). They open files by their path and reach frames and
-//!   common regions. What they cannot reach, and everything while there are none, its issuer executes.
+//! - [`Method::Worker`]: workers. Run workers (`handfast worker`, [`Process::work`]), or IO is executed in place, one
+//!   after the other; see [`Pool::workers()`]. `handfast worker` finds a pool by its name
+//!   ([`PoolBuilder::create_named`]) or by a descriptor; the application runs workers in threads or processes of its
+//!   own, and [`Pool::foreman`] says how many. Each takes a slot of the pool. They open files by their path and
+//!   reach frames and common regions; what they cannot reach the issuer executes.
 //! - [`Method::Sync`]: the issuer, during the call that starts the IO.
 //!
-//! A process that cannot make a ring in a pool that chose rings by itself goes without ([`Process::method_refusal`]).
+//! Where there are no rings `auto` is workers, and nobody runs them unasked. A process that cannot make a ring in a
+//! pool that chose rings by itself goes without ([`Process::method_refusal`]).
 //!
 //! ```
 //! # fn main() -> Result<(), handfast::Error> {
@@ -68,6 +73,90 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Waiting for several, and async
+//! [`Process::wait_any`] sleeps until any of up to 128 IOs is over, of whatever processes ([`Scope::wait_any`] is the
+//! same):
+//!
+//! ```
+//! # use handfast::{Pending, Pool};
+//! # use std::fs::OpenOptions;
+//! # fn main() -> Result<(), handfast::Error> {
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("data");
+//! # std::fs::write(&path, [7; 4 * 8192])?;
+//! # let pool = Pool::builder().processes(1).frames(4).handles_per_process(4).create()?;
+//! # let mut me = pool.attach()?;
+//! # let file = me.open(&path, OpenOptions::new().read(true))?;
+//! # let mut total = 0;
+//! let mut scope = me.scope();
+//! let mut reads = Vec::new();
+//! for block in 0..4 {
+//!     let frame = scope.frame().expect("4 frames are free");
+//!     reads.push(scope.acquire()?.read(&file, frame, block * 8192)?);
+//! }
+//! while !reads.is_empty() {
+//!     let references: Vec<_> = reads.iter().map(Pending::wait_ref).collect();
+//!     let (first, _waited) = scope.wait_any(&references)?;     // sleeps until one of them is over
+//!     let done = scope.finish(reads.swap_remove(first))?;      // which does not block
+//!     total += done.outcome.bytes()?;
+//! }
+//! # assert_eq!(total, 4 * 8192);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! With the feature `future`, `Pending::ready` is a future that any executor can run; it wakes its task when the IO
+//! is over:
+//!
+#![cfg_attr(feature = "future", doc = "```")]
+#![cfg_attr(not(feature = "future"), doc = "```ignore")]
+//! # use handfast::{File, Frame, Pool, Scope};
+//! # use std::fs::OpenOptions;
+//! async fn read<'pool>(
+//!     scope: &mut Scope<'_, 'pool>,
+//!     file: &File<'pool>,
+//!     frame: Frame<'pool>,
+//! ) -> Result<Frame<'pool>, handfast::Error> {
+//!     let pending = scope.acquire()?.read(file, frame, 0)?;
+//!     pending.ready().await?;                // other tasks run meanwhile
+//!     let done = scope.finish(pending)?;     // does not block
+//!     done.outcome.bytes()?;
+//!     Ok(done.memory)
+//! }
+//! # struct Unpark(std::thread::Thread);
+//! # impl std::task::Wake for Unpark {
+//! #     fn wake(self: std::sync::Arc<Self>) { self.0.unpark() }
+//! # }
+//! # fn main() -> Result<(), handfast::Error> {
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("data");
+//! # std::fs::write(&path, b"any bytes")?;
+//! # let pool = Pool::builder().processes(1).frames(1).create()?;
+//! # let mut me = pool.attach()?;
+//! # let file = me.open(&path, OpenOptions::new().read(true))?;
+//! # let frame = me.frame().expect("a frame is free");
+//! # let mut scope = me.scope();
+//! # let frame = {
+//! #     let mut reading = std::pin::pin!(read(&mut scope, &file, frame));
+//! #     let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
+//! #     loop {
+//! #         let mut context = std::task::Context::from_waker(&waker);
+//! #         if let std::task::Poll::Ready(read) = reading.as_mut().poll(&mut context) {
+//! #             break read?;
+//! #         }
+//! #         std::thread::park();
+//! #     }
+//! # };
+//! # let mut bytes = [0; 9];
+//! # frame.copy_to_slice(0, &mut bytes)?;
+//! # assert_eq!(&bytes, b"any bytes");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! There is no future for the [`WaitRef`] of another process's IO: wait for it in a thread, with an attachment of
+//! that thread's own (a [`Process`] is `Send`).
 //!
 //! # What another process learns
 //! A waiter learns that the IO is over, and everything that its shared callbacks did is visible to it.

@@ -71,6 +71,14 @@ pub enum CreateError {
     Method(#[from] MethodRefusal),
 }
 
+fn all_slots(slots: u32) -> String {
+    if slots == 1 {
+        "the pool's only slot is".to_owned()
+    } else {
+        format!("all {slots} slots of the pool are")
+    }
+}
+
 /// What to do about it, where that is not plain.
 fn advice(error: &io::Error) -> &'static str {
     let kind = error.kind();
@@ -117,8 +125,8 @@ pub enum OpenError {
 pub enum AttachError {
     /// All slots are in use.
     #[error(
-        "all {0} slots of the pool are in use: detach another process, end workers, or make the pool for more \
-         processes"
+        "{} in use: detach another process, end workers, or make the pool for more processes",
+        all_slots(*.0)
     )]
     Full(u32),
     /// A forked child that has not exec'ed.
@@ -213,6 +221,19 @@ impl PoolBuilder {
     /// Makes the pool in a new file at `path`, which should be in a tmpfs such as `/dev/shm`. The file
     /// stays until it is removed. A failure removes it.
     ///
+    /// By its name `handfast worker` finds a pool. Workers need slots, too:
+    ///
+    /// ```no_run
+    /// # use handfast::{Method, Pool};
+    /// # fn main() -> Result<(), handfast::Error> {
+    /// let pool = Pool::builder()
+    ///     .method(Method::Worker)
+    ///     .processes(4 + 8) // 4 that issue IO, up to 8 workers
+    ///     .create_named("/dev/shm/my-pool")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`CreateError`]; also if the file exists.
     pub fn create_named(self, path: impl AsRef<Path>) -> Result<Pool, CreateError> {
@@ -232,7 +253,7 @@ impl PoolBuilder {
 
     fn create_in(self, make: impl FnOnce(u64) -> io::Result<OwnedFd>) -> Result<Pool, CreateError> {
         let config = PoolConfig::validate(self.wanted)?;
-        let (method, choice) = chosen(self.method, config.processes())?;
+        let (method, choice) = chosen(self.method, &config)?;
         let layout = Layout::compute(&config, method.method)?;
         let bytes = layout.total;
         let failed = |source| CreateError::Segment { bytes, source };
@@ -247,11 +268,12 @@ impl PoolBuilder {
     }
 }
 
-/// What a wished method comes to, for a pool with this many slots.
-fn chosen(wished: Method, slots: u32) -> Result<(Chosen, MethodChoice), MethodRefusal> {
+/// What a wished method comes to, for a pool with these settings.
+fn chosen(wished: Method, config: &PoolConfig) -> Result<(Chosen, MethodChoice), MethodRefusal> {
+    let by_best = || MethodChoice::for_pool(config.processes(), config.handles_per_process());
     let choice = match wished {
-        Method::Auto => MethodChoice::for_slots(slots),
-        Method::IoUring => match MethodChoice::for_slots(slots) {
+        Method::Auto => by_best(),
+        Method::IoUring => match by_best() {
             ring @ MethodChoice { method: Method::IoUring, .. } => ring,
             MethodChoice { mut refusals, .. } => return Err(refusals.swap_remove(0)),
         },
@@ -303,7 +325,17 @@ impl Pool {
     /// # Errors
     /// [`OpenError`].
     pub fn from_fd(fd: OwnedFd, registry: Registry) -> Result<Self, OpenError> {
-        let seen = memfd::inspect(fd.as_fd())?;
+        let seen = memfd::inspect(fd.as_fd()).map_err(|error| {
+            // A device, a pipe, a socket.
+            if error.kind() == io::ErrorKind::InvalidInput {
+                HeaderError::NotAPool.into()
+            } else {
+                OpenError::Segment(error)
+            }
+        })?;
+        if seen.len == 0 {
+            return Err(HeaderError::NotAPool.into());
+        }
         let me = rustix::process::geteuid().as_raw();
         if seen.uid != me {
             return Err(OpenError::OtherUser { owner: seen.uid, me });

@@ -14,7 +14,7 @@ use handfast_core::ids::{HandleId, ProcessSlot};
 use handfast_core::outcome::{Outcome, RawResult, Status};
 use handfast_core::platform::{Field as _, Platform as _};
 use handfast_core::protocol::{Callbacks, Io, StageRefused};
-use handfast_core::request::{CallbackId, Request, TargetId};
+use handfast_core::request::{CallbackId, Operation, Request, TargetId};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -302,7 +302,7 @@ impl Callbacks<Production> for Application {
 #[error("{operation} of {length} bytes at offset {offset} of {target}: {message}")]
 pub struct IoError {
     outcome: Outcome,
-    operation: handfast_core::request::Operation,
+    operation: Operation,
     offset: u64,
     length: u64,
     target: String,
@@ -311,13 +311,18 @@ pub struct IoError {
 
 impl IoError {
     pub(crate) fn new(application: &Application, request: &Request, outcome: Outcome) -> Self {
+        let mut message = message(&application.registry, outcome);
+        // Its descriptor is open as long as the IO goes on: only its access mode can be wrong.
+        if outcome.errno() == Some(libc::EBADF) {
+            message.push_str(advice_on_access(request.operation));
+        }
         Self {
             outcome,
             operation: request.operation,
             offset: request.offset,
             length: request.length,
             target: crate::target::describe(application, request),
-            message: message(&application.registry, outcome),
+            message,
         }
     }
 
@@ -326,7 +331,7 @@ impl IoError {
     pub(crate) fn of_garbled(application: &Application, outcome: Outcome) -> Self {
         Self {
             outcome,
-            operation: handfast_core::request::Operation::Readv,
+            operation: Operation::Readv,
             offset: 0,
             length: 0,
             target: "an IO whose request was overwritten in shared memory".to_owned(),
@@ -369,6 +374,14 @@ pub(crate) fn in_words(write: impl Fn(&mut fmt::Formatter<'_>) -> fmt::Result) -
         caught(|| fmt::Write::write_fmt(&mut words, format_args!("{}", fmt::from_fn(write))));
     Production::set_in_callback(before);
     matches!(written, Ok(Ok(()))).then_some(words)
+}
+
+fn advice_on_access(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Readv => ": it is not open for reading; open it with OpenOptions::read",
+        Operation::Writev => ": it is not open for writing; open it with OpenOptions::write",
+        Operation::Fsync | Operation::Fdatasync => "",
+    }
 }
 
 /// A result in words.

@@ -39,6 +39,32 @@ fn every_row_of_the_features_page_has_a_test_or_waits_for_a_method() {
     }
 }
 
+/// Lines of code without comments and without the blanks that layout needs.
+fn code_lines<'t>(lines: impl Iterator<Item = &'t str>) -> Vec<String> {
+    let code = lines.map(|line| line.split("// ").next().unwrap_or(""));
+    let bare = code.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    bare.filter(|line| !line.is_empty()).collect()
+}
+
+#[test]
+fn every_line_of_code_in_the_readme_is_in_an_example_that_runs() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let crate_page = fs::read_to_string(root().join("real/src/lib.rs")).unwrap();
+    let builder = fs::read_to_string(root().join("real/src/pool.rs")).unwrap();
+    let docs = [crate_page, builder].join("\n");
+    let documented = docs.lines().filter_map(|line| {
+        let line = line.trim_start();
+        line.strip_prefix("//! ").or_else(|| line.strip_prefix("/// "))
+    });
+    let run = code_lines(documented);
+    let blocks = readme.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let shown = code_lines(blocks.flat_map(str::lines));
+    assert!(shown.len() > 20, "the README has {} lines of code", shown.len());
+    for line in shown {
+        assert!(run.contains(&line), "in no example of the documentation: {line}");
+    }
+}
+
 /// Uses of `unsafe` in the library, by file, its tests not counted.
 fn unsafe_uses(folder: &Path, found: &mut BTreeMap<String, usize>) {
     for entry in fs::read_dir(folder).unwrap() {

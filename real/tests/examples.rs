@@ -71,15 +71,15 @@ fn two_processes_tells_its_story_to_the_end() {
     let story = succeeds(&mut example("two_processes"));
     let told = |part: &str| story.contains(part);
     assert!(told("every step was as told"), "{story}");
-    // Which of the two slots A has depends on who attaches first.
-    let handles = ["h0", "h1"];
+    // Which slot A has depends on who attaches first.
+    let handles = ["h0", "h1", "h2"];
     let told_of = |handle: &&str| {
         told(&format!("{handle}g1 again: recycled"))
             && told(&format!("A: uses the handle again: {handle}g2"))
     };
     assert_eq!(handles.iter().filter(|handle| told_of(handle)).count(), 1, "{story}");
     assert!(succeeds(example("two_processes").arg("--help")).contains("Usage"));
-    assert!(!run(example("two_processes").arg("C")).status.success());
+    assert_eq!(run(example("two_processes").arg("C")).status.code(), Some(2));
 }
 
 #[test]
@@ -119,8 +119,12 @@ fn two_processes_tells_its_story_by_every_method() {
     for method in methods() {
         let story = succeeds(example("two_processes").args(["--method", method]));
         assert!(story.contains("every step was as told"), "{method}: {story}");
+        let by_worker = story.contains("method worker");
+        assert_eq!(story.contains("a worker is there"), by_worker, "{method}: {story}");
     }
-    assert!(!run(example("two_processes").args(["--method", "magic"])).status.success());
+    let refused = run(example("two_processes").args(["--method", "magic"]));
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(refused.errors.contains("auto, sync, worker, io_uring"), "{}", refused.errors);
 }
 
 #[test]
@@ -149,20 +153,20 @@ fn shared_cache_is_held_up_by_no_process_that_is_busy_with_reads_in_flight() {
 
 #[test]
 fn shared_cache_refuses_what_it_cannot_do_in_words() {
-    for (arguments, part) in [
-        (&["/nowhere/at/all"][..], "/nowhere/at/all"),
-        (&["/"], "not a regular file"),
-        (&["--block-size", "700", "--size", "1"], "multiple of 512"),
-        (&["--processes", "0"], "from 1"),
-        (&["--processes"], "needs a number"),
-        (&["--fast"], "no option --fast"),
-        (&["--method", "magic"], "auto, sync, worker, io_uring"),
-        (&["--workers", "33"], "from 1 to 32"),
-        (&["--workers", "2", "--method", "sync"], "sync has no workers: leave out --workers"),
-        (&["--method", "io_uring", "--workers", "2"], "or ask for --method worker"),
+    for (code, arguments, part) in [
+        (1, &["/nowhere/at/all"][..], "/nowhere/at/all"),
+        (1, &["/"], "not a regular file"),
+        (1, &["--block-size", "700", "--size", "1"], "multiple of 512"),
+        (2, &["--processes", "0"], "from 1"),
+        (2, &["--processes"], "needs a number"),
+        (2, &["--fast"], "no option --fast"),
+        (2, &["--method", "magic"], "auto, sync, worker, io_uring"),
+        (2, &["--workers", "33"], "from 1 to 32"),
+        (2, &["--workers", "2", "--method", "sync"], "sync has no workers: leave out --workers"),
+        (2, &["--method", "io_uring", "--workers", "2"], "or ask for --method worker"),
     ] {
         let Run { status, errors, .. } = run(example("shared_cache").args(arguments));
-        assert_eq!(status.code(), Some(1), "{arguments:?}");
+        assert_eq!(status.code(), Some(code), "{arguments:?}");
         assert!(errors.contains(part), "{arguments:?}: {errors}");
     }
     assert!(succeeds(example("shared_cache").arg("--help")).contains("Usage"));

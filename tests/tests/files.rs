@@ -171,6 +171,9 @@ fn the_errors_of_the_system_keep_their_numbers() {
         } else {
             assert_eq!(errno, *expected, "{error}");
         }
+        let told =
+            error.to_string().contains("not open for writing; open it with OpenOptions::write");
+        assert_eq!(told, errno == libc::EBADF, "{error}");
     }
     assert_eq!(data.bytes(), b"hello");
 }

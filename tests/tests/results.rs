@@ -71,6 +71,7 @@ fn r21_the_systems_error_is_an_error_and_names_what_failed() {
     let path = data.path();
     let parts = ["readv", "8 bytes", "offset 3", path.to_str().unwrap(), "Bad file descriptor"];
     assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+    assert!(text.contains("not open for reading"), "{text}");
     assert!(error.target().contains(path.to_str().unwrap()));
 }
 

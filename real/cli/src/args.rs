@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use handfast::{MOST_WORKERS, Method, WorkerLimits, WorkerLimitsError};
 
+use crate::system::counted;
+
 /// Most bytes that the buffers of one copy may take together.
 pub const MAX_BUFFER_BYTES: u64 = 1 << 30;
 const MIN_BLOCK_SIZE: u64 = 512;
@@ -149,7 +151,7 @@ pub struct CopyOptions {
     /// How many workers there are with the method worker: LEAST at all times, up to MOST [1 to 32] [default:
     /// 1:8]
     ///
-    /// Refused with a method that has none; not used if auto chooses one, which --verbose tells.
+    /// One number is both: 3 means 3:3. Refused with a method that has none; not used if auto chooses one, which --verbose tells.
     #[arg(long, value_name = "LEAST:MOST", value_parser = worker_limits)]
     #[arg(allow_negative_numbers = true)]
     pub workers: Option<WorkerLimits>,
@@ -245,15 +247,15 @@ pub struct WorkerOptions {
     #[arg(value_parser = clap::value_parser!(u32), allow_negative_numbers = true)]
     pub pool_fd: Option<u32>,
 
-    /// Fewest workers [1 to 32]
-    #[arg(long, value_name = "N", default_value_t = WorkerLimits::default().least())]
+    /// Fewest workers [1 to 32] [default: 2, or MOST if that is less]
+    #[arg(long, value_name = "LEAST")]
     #[arg(value_parser = worker_count(), allow_negative_numbers = true)]
-    pub least: u32,
+    pub least: Option<u32>,
 
-    /// Most workers [1 to 32]
-    #[arg(long, value_name = "N", default_value_t = WorkerLimits::default().most())]
+    /// Most workers [1 to 32] [default: 8, or LEAST if that is more]
+    #[arg(long, value_name = "MOST")]
     #[arg(value_parser = worker_count(), allow_negative_numbers = true)]
-    pub most: u32,
+    pub most: Option<u32>,
 
     /// After how many seconds without an IO a worker leaves, if there are more than the fewest [1 to
     /// 86400]
@@ -273,7 +275,9 @@ pub struct WorkerOptions {
 impl WorkerOptions {
     /// Checks what no single option can, and puts the numbers together.
     pub fn limits(&self) -> Result<WorkerLimits, WorkerLimitsError> {
-        WorkerLimits::new(self.least, self.most)
+        let unsaid = WorkerLimits::default();
+        let most = self.most.unwrap_or(unsaid.most().max(self.least.unwrap_or(0)));
+        WorkerLimits::new(self.least.unwrap_or(unsaid.least().min(most)), most)
     }
 }
 
@@ -309,10 +313,11 @@ impl CopyOptions {
             u64::from(self.processes) * u64::from(self.queue_depth) * u64::from(self.block_size);
         if bytes > MAX_BUFFER_BYTES {
             return Err(format!(
-                "{} processes with {} blocks of {} bytes each need {bytes} bytes of buffers, \
-                 and at most {MAX_BUFFER_BYTES} are allowed: lower --processes, --queue-depth \
-                 or --block-size",
-                self.processes, self.queue_depth, self.block_size
+                "{} with {} of {} bytes each: {bytes} bytes of buffers, and at most \
+                 {MAX_BUFFER_BYTES} are allowed: lower --processes, --queue-depth or --block-size",
+                counted(self.processes, "process", "processes"),
+                counted(self.queue_depth, "block", "blocks"),
+                self.block_size
             ));
         }
         Ok(())
@@ -434,6 +439,18 @@ mod tests {
             let message = worker_limits(text).expect_err(text);
             assert!(message.contains("32"), "{text}: {message}");
         }
+    }
+
+    #[test]
+    fn a_limit_of_workers_that_is_not_given_gives_way_to_the_one_that_is() {
+        let read = |arguments: &[&str]| {
+            let all = ["handfast", "worker", "pool"].iter().chain(arguments);
+            let Command::Worker(options) = Cli::parse_from(all).command else { unreachable!() };
+            options.limits().map(|limits| (limits.least(), limits.most()))
+        };
+        assert_eq!((read(&[]), read(&["--least", "9"])), (Ok((2, 8)), Ok((9, 9))));
+        assert_eq!((read(&["--most", "1"]), read(&["--least", "3"])), (Ok((1, 1)), Ok((3, 8))));
+        assert!(read(&["--least", "9", "--most", "8"]).is_err());
     }
 
     #[test]

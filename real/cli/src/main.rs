@@ -13,6 +13,7 @@ mod signals;
 mod system;
 mod worker;
 
+use std::fmt::Display;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
@@ -23,15 +24,23 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Copy(options) => match options.check() {
             Ok(()) => copy::run(&options),
-            Err(message) => Cli::command().error(ErrorKind::ValueValidation, message).exit(),
+            Err(message) => refuse("copy", message),
         },
         Command::Doctor => doctor::run(),
         Command::Worker(options) => match options.limits() {
             Ok(limits) => worker::run(&options, limits),
-            Err(error) => Cli::command().error(ErrorKind::ValueValidation, error).exit(),
+            Err(error) => refuse("worker", error),
         },
         Command::OneWorker(orders) => worker::run_one(&orders),
         Command::Copier(orders) => copy::run_copier(&orders),
         Command::DoctorPeer(orders) => doctor::run_peer(&orders),
     }
+}
+
+/// Ends the program as a command line that is not understood does, with the usage of its command.
+fn refuse(command: &str, message: impl Display) -> ! {
+    let mut program = Cli::command();
+    program.build();
+    let found = program.find_subcommand_mut(command).cloned();
+    found.unwrap_or(program).error(ErrorKind::ValueValidation, message).exit()
 }

@@ -15,6 +15,12 @@ pub fn say(message: &str) {
     let _ = io::stderr().write_all(format!("handfast: {message}\n").as_bytes());
 }
 
+/// A number of things, by the right name of them.
+pub fn counted(number: impl Into<u64>, one: &str, many: &str) -> String {
+    let number = number.into();
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 /// Makes this process die with its parent. The parent may be dead already, and then somebody else is
 /// the parent, which is an error.
 pub fn die_with_parent(parent: u32) -> io::Result<()> {

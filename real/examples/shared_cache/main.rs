@@ -18,7 +18,7 @@ mod worker;
 use options::{HELP, Options};
 use std::process::ExitCode;
 
-/// Any error ends a process with a message and exit code 1.
+/// Any error ends a process with a message and exit code 1; a command line that is not understood, with 2.
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
@@ -30,7 +30,13 @@ fn main() -> ExitCode {
         }
         Some(reader::ROLE) => reader::main(&arguments[1..]),
         Some(worker::ROLE) => worker::main(&arguments[1..]),
-        _ => Options::parse(&arguments).and_then(|options| coordinator::main(&options)),
+        _ => match Options::parse(&arguments) {
+            Ok(options) => coordinator::main(&options),
+            Err(error) => {
+                eprintln!("shared_cache: {error}");
+                return ExitCode::from(2);
+            }
+        },
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -29,7 +29,8 @@ Options:
   -h, --help         this text
 
 The whole file must fit into memory. Exit code 0: every byte was right, no block was read twice, and no
-wait lasted as long as the spin or sleep of the one who had started the read.";
+wait lasted as long as the spin or sleep of the one who had started the read; 2: the command line was
+not understood.";
 
 /// What whoever reads the first block does with its reads in flight.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

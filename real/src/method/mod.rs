@@ -21,6 +21,8 @@ pub(crate) mod ring;
 pub(crate) mod staff;
 pub(crate) mod worker;
 
+use crate::config::{DEFAULT_FRAMES, DEFAULT_PROCESSES, default_handles};
+use crate::layout::queue_entries;
 use crate::sys::uring;
 use std::fmt;
 
@@ -28,13 +30,14 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum Method {
-    /// The best that the machine offers: io_uring, else workers, else in place.
+    /// The best that the machine offers: io_uring, else workers, else in place. What it has become,
+    /// [`crate::Pool::method`] says: where it is [`Self::Worker`], somebody must run workers.
     #[default]
     Auto,
     /// In the issuer, during the call that starts it.
     Sync,
-    /// By worker processes or threads, which the application or `handfast worker` runs
-    /// ([`crate::Process::work`]). While there is none, IO is executed in place.
+    /// By worker processes or threads. Run workers (`handfast worker`, [`crate::Process::work`]), or IO is
+    /// executed in place, one after the other, as with [`Self::Sync`]; see [`crate::Pool::workers`].
     Worker,
     /// By the kernel, in a ring of each process.
     IoUring,
@@ -92,23 +95,25 @@ pub struct MethodChoice {
 }
 
 impl MethodChoice {
-    /// What [`Method::Auto`] means here and now: makes a small ring and gives it back.
+    /// What [`Method::Auto`] means here and now, for a pool with the default settings: makes a ring as large as
+    /// one of its processes has, and gives it back.
     #[must_use]
     pub fn here() -> Self {
-        Self::for_slots(u32::MAX)
+        Self::for_pool(DEFAULT_PROCESSES, default_handles(DEFAULT_PROCESSES, DEFAULT_FRAMES))
     }
 
-    /// The same for a pool with this many slots.
-    pub(crate) fn for_slots(slots: u32) -> Self {
+    /// The same for a pool with so many processes, and handles for each. One ring of that size is tried; there may
+    /// not be memory for those of all processes.
+    pub(crate) fn for_pool(processes: u32, handles: u32) -> Self {
         let mut refusals = Vec::new();
-        match uring::probe() {
+        match uring::probe(queue_entries(handles)) {
             Ok(facts) => {
                 let shares_completions = Some(facts.shared);
                 return Self { method: Method::IoUring, refusals, shares_completions };
             }
             Err(error) => refusals.push(MethodRefusal::of_ring(&error)),
         }
-        if slots > 1 {
+        if processes > 1 {
             return Self { refusals, ..Self::told(Method::Worker) };
         }
         refusals.push(MethodRefusal {
@@ -171,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_pool_of_one_slot_has_no_room_for_a_worker() {
-        let choice = MethodChoice::for_slots(1);
+        let choice = MethodChoice::for_pool(1, 16);
         assert_ne!(choice.method, Method::Worker);
         assert_eq!(choice.refusals.is_empty(), choice.method == Method::IoUring);
     }

@@ -3,6 +3,8 @@
 //! None of these calls uses FUTEX_PRIVATE_FLAG: with it a waiter in another process, or at another
 //! mapping of the same segment, silently never wakes.
 
+#![expect(clippy::disallowed_types, reason = "words that are slept on, whatever they mean")]
+
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 

@@ -163,7 +163,7 @@ impl<'pool> Copiers<'pool> {
     /// Asks all copiers to stop, and waits until they have; kills those that take too long, or all
     /// of them at once when another stop signal comes. Returns the number of those that not even
     /// SIGKILL has ended; they are given up.
-    pub fn stop(&mut self, signals: Option<&mut Signals>) -> usize {
+    pub fn stop(&mut self, signals: Option<&mut Signals>) -> u32 {
         self.shared.stop();
         self.wait_for_all(GRACE, signals);
         for copier in &mut self.running {
@@ -171,7 +171,7 @@ impl<'pool> Copiers<'pool> {
             let _ = copier.child.kill();
         }
         self.wait_for_all(KILL_GRACE, None);
-        std::mem::take(&mut self.running).len()
+        u32::try_from(std::mem::take(&mut self.running).len()).unwrap_or(u32::MAX)
     }
 
     fn wait_for_all(&mut self, at_most: Duration, mut signals: Option<&mut Signals>) {

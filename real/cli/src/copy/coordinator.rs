@@ -22,7 +22,7 @@ use super::temporary::{Temporary, TemporaryError};
 use super::workers::Workers;
 use crate::args::{CopyOptions, MethodOption};
 use crate::signals::{Signals, StopSignal};
-use crate::system::{plain_if_remedied, say};
+use crate::system::{counted, plain_if_remedied, say};
 
 /// Why there is no copy.
 #[derive(Debug, thiserror::Error)]
@@ -68,8 +68,11 @@ pub enum CopyError {
         size: u64,
     },
     /// Some processes cannot be ended.
-    #[error("{0}; {1} copiers hang in the kernel and could not be ended")]
-    Hanging(Box<CopyError>, usize),
+    #[error(
+        "{0}; {hang} in the kernel and could not be ended",
+        hang = counted(*.1, "copier hangs", "copiers hang")
+    )]
+    Hanging(Box<CopyError>, u32),
 }
 
 /// What was done; its text is the summary line.
@@ -83,6 +86,7 @@ pub struct Summary {
     in_place: usize,
 }
 
+/// For programs, too: "bytes" and "IOs" whatever their number.
 impl fmt::Display for Summary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.time.as_secs_f64();
@@ -90,12 +94,10 @@ impl fmt::Display for Summary {
         let ios = self.ios.iter().map(u64::to_string).collect::<Vec<_>>().join(" ");
         write!(
             formatter,
-            "copied {} bytes in {seconds:.3} s ({rate:.0} MiB/s), {} IOs by {} {} [{ios}], \
-             method {}",
+            "copied {} bytes in {seconds:.3} s ({rate:.0} MiB/s), {} IOs by {} [{ios}], method {}",
             self.bytes,
             self.ios.iter().sum::<u64>(),
-            self.ios.len(),
-            if self.ios.len() == 1 { "process" } else { "processes" },
+            counted(self.ios.len() as u64, "process", "processes"),
             self.method,
         )?;
         match self.in_place {
@@ -243,11 +245,8 @@ impl Job<'_> {
         };
         match self.plan.workers {
             Some(limits) => {
-                say(&format!(
-                    "method {method}, {why}: {} to {} workers",
-                    limits.least(),
-                    limits.most()
-                ));
+                let most = counted(limits.most(), "worker", "workers");
+                say(&format!("method {method}, {why}: {} to {most}", limits.least()));
             }
             None => say(&format!("method {method}, {why}")),
         }
@@ -258,16 +257,18 @@ impl Job<'_> {
 
     fn describe(&self, pids: &[u32]) {
         let Plan { copiers, queue_depth, geometry, frame_size, .. } = &self.plan;
-        let size = geometry.size.map_or("unknown size".to_owned(), |size| format!("{size} bytes"));
+        let bytes = |size| counted(size, "byte", "bytes");
+        let size = geometry.size.map_or("unknown size".to_owned(), bytes);
         let mode = if self.options.direct {
             format!("direct, in units of {}", geometry.unit)
         } else {
             "through the page cache".to_owned()
         };
-        say(&format!("{size} in {} blocks of {}, {mode}", geometry.blocks(), geometry.block_size));
-        say(&format!(
-            "{copiers} copiers {pids:?} with {queue_depth} frames of {frame_size} bytes each"
-        ));
+        let blocks = counted(geometry.blocks(), "block", "blocks");
+        say(&format!("{size} in {blocks} of {}, {mode}", geometry.block_size));
+        let (copiers, frames) =
+            (counted(*copiers, "copier", "copiers"), counted(*queue_depth, "frame", "frames"));
+        say(&format!("{copiers} {pids:?} with {frames} of {frame_size} bytes each"));
         say(&format!("writing to {}", self.temporary.path().display()));
     }
 

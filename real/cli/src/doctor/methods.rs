@@ -7,10 +7,21 @@ use super::finding::Finding;
 
 /// Tries a ring: whether there are any, whether they keep the results of the dead, and what "auto" makes
 /// of that.
-pub fn findings() -> [Finding; 3] {
-    let choice = MethodChoice::here();
-    [ring(&choice), results_of_dead(&choice), auto(&choice)].map(Finding::optional)
+pub fn findings(choice: &MethodChoice) -> [Finding; 3] {
+    [ring(choice), results_of_dead(choice), auto(choice)].map(Finding::optional)
 }
+
+/// What works, in a sentence, where method sync does.
+pub fn verdict(choice: &MethodChoice) -> &'static str {
+    match refusal(choice) {
+        None => "handfast works here: by the methods sync, worker and io_uring",
+        Some(_) => "handfast works here: by the methods sync and worker, not by io_uring",
+    }
+}
+
+/// What to do where "auto" stands for worker.
+const WORKERS: &str = ": run workers (`handfast worker`, `Process::work`), or IO is executed in place; see \
+                       `Pool::workers()`; handfast copy runs its own";
 
 fn refusal(choice: &MethodChoice) -> Option<&MethodRefusal> {
     choice.refusals.iter().find(|refusal| refusal.method == Method::IoUring)
@@ -49,11 +60,12 @@ fn results_of_dead(choice: &MethodChoice) -> Finding {
 
 fn auto(choice: &MethodChoice) -> Finding {
     let instead = choice.refusals.iter().map(|refusal| refusal.method.name()).collect::<Vec<_>>();
-    let text = match instead.join(" and ") {
-        none if none.is_empty() => format!("stands for {}", choice.method),
-        others => format!("stands for {}, because there is no {others}", choice.method),
+    let because = match instead.join(" and ") {
+        none if none.is_empty() => String::new(),
+        others => format!(", because there is no {others}"),
     };
-    Finding::yes("method auto", text)
+    let advice = if choice.method == Method::Worker { WORKERS } else { "" };
+    Finding::yes("method auto", format!("stands for {}{because}{advice}", choice.method))
 }
 
 #[cfg(test)]
@@ -70,7 +82,11 @@ mod tests {
         let refused = MethodRefusal { method: Method::IoUring, cause, remedy };
         let worker = MethodChoice { refusals: vec![refused], ..choice(Method::Worker, None) };
         assert_eq!(ring(&worker), Finding::no("io_uring", "a filter: change it"));
-        assert_eq!(auto(&worker).text, "stands for worker, because there is no io_uring");
+        let text = auto(&worker).text;
+        let told =
+            "stands for worker, because there is no io_uring: run workers (`handfast worker`";
+        assert!(text.starts_with(told) && text.contains("`Pool::workers()`"), "{text}");
+        assert!(verdict(&worker).ends_with("sync and worker, not by io_uring"));
         assert!(!results_of_dead(&worker).works);
     }
 

@@ -14,12 +14,19 @@ mod memory;
 mod methods;
 mod pool;
 
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
+use std::sync::LazyLock;
+
+use handfast::MethodChoice;
 
 pub use futex::run_peer;
 
+use crate::system::say;
 use finding::Finding;
+
+/// What "auto" stands for; a ring is tried once.
+static CHOICE: LazyLock<MethodChoice> = LazyLock::new(MethodChoice::here);
 
 /// Tries everything, prints one line for each finding, and tells whether method sync works here.
 pub fn run() -> ExitCode {
@@ -30,24 +37,33 @@ pub fn run() -> ExitCode {
         || vec![locks::ofd_locks()],
         || vec![futex::across_processes()],
         || vec![futex::on_several()],
-        || methods::findings().into(),
+        || methods::findings(&CHOICE).into(),
         || vec![limits::locked_memory()],
         || vec![limits::open_files()],
         || vec![pool::sync_read()],
     ];
-    let mut works = true;
-    let mut out = std::io::stdout().lock();
+    let (mut works, mut told) = (true, Ok(()));
     // One is printed before the next is tried, which may take a while.
     for finding in probes.into_iter().flat_map(|probe| probe()) {
         works &= finding.works || !finding.needed;
-        // Who closes the output early is not interested in the rest, but still gets the exit code.
-        let _ = writeln!(out, "{finding}");
+        told = told.and(print(&finding.to_string()));
     }
     let verdict = if works {
-        "handfast works here: method sync, and so handfast copy"
+        methods::verdict(&CHOICE)
     } else {
         "handfast does not work here: see the lines with \"no\" above"
     };
-    let _ = writeln!(out, "{verdict}");
-    if works { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    told = told.and(print(verdict));
+    if let Err(error) = &told {
+        say(&format!("the report could not be printed: {error}"));
+    }
+    if works && told.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Prints a line. Who closes the output early is not interested in the rest, but still gets the exit code.
+fn print(line: &str) -> io::Result<()> {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
 }

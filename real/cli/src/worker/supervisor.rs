@@ -16,7 +16,7 @@ use handfast::{Foreman, HeaderError, Method, OpenError, Pool, Registry, WorkerLi
 use super::crew::Crew;
 use crate::args::WorkerOptions;
 use crate::signals::{Signals, StopSignal};
-use crate::system::{die_with_parent, plain_if_remedied};
+use crate::system::{counted, die_with_parent, plain_if_remedied};
 
 /// Longest sleep of either thread. Nothing depends on it.
 const SLEEP: Duration = Duration::from_secs(3600);
@@ -53,8 +53,8 @@ pub enum SupervisorError {
     },
     /// The pool has common regions.
     #[error(
-        "the pool {} has {regions} common regions, which only its application can map: run its workers \
-         in the application (Process::work)", path.display()
+        "the pool {} has {}, which only its application can map: run its workers in the application \
+         (Process::work)", path.display(), counted(*regions, "common region", "common regions")
     )]
     Regions {
         /// Its path.
@@ -109,8 +109,8 @@ impl Tally {
 impl fmt::Display for Tally {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { started, replaced } = self;
-        let were = if *started == 1 { "worker was" } else { "workers were" };
-        write!(formatter, "{started} {were} started, {replaced} of them in place of dead ones")
+        let started = counted(*started, "worker was", "workers were");
+        write!(formatter, "{started} started, {replaced} of them in place of dead ones")
     }
 }
 

@@ -27,6 +27,7 @@ fn the_help_of_copy_tells_ranges_examples_exit_codes_and_what_ctrl_c_does() {
         "- io_uring: The kernel",
         "- auto: The best one",
         "[default: 1:8]",
+        "One number is both: 3 means 3:3",
         "Refused with a method that has none",
         "Examples:",
         "On Ctrl-C",
@@ -59,8 +60,8 @@ fn the_help_of_worker_tells_ranges_limits_of_use_examples_and_exit_codes() {
     let help = help_of("worker");
     for part in [
         "[1 to 32]",
-        "[default: 2]",
-        "[default: 8]",
+        "[default: 2, or MOST if that is less]",
+        "[default: 8, or LEAST if that is more]",
         "[default: 60]",
         "even if nobody else uses the pool any more",
         "Process::work",

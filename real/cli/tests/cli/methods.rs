@@ -15,24 +15,32 @@ use crate::support::{
 
 /// Runs something in a thread whose children, and theirs, get EPERM for new rings.
 pub fn without_rings<T: Send>(act: impl FnOnce() -> T + Send) -> T {
-    filtered((libc::SYS_io_uring_setup, Vec::new()), act)
+    filtered(libc::SYS_io_uring_setup, Vec::new(), act)
 }
 
-/// The same for rings with more entries than the one by which the library tries whether there are any.
+/// The same for rings with a table of more than one file, unlike the one by which the library tries whether
+/// there are any.
 fn without_large_rings<T: Send>(act: impl FnOnce() -> T + Send) -> T {
-    let large = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Gt, 4);
-    let rule = SeccompRule::new(vec![large.expect("a condition")]).expect("a rule");
-    filtered((libc::SYS_io_uring_setup, vec![rule]), act)
+    const REGISTER_FILES: u64 = 2;
+    let dword = SeccompCmpArgLen::Dword;
+    let files = SeccompCondition::new(1, dword.clone(), SeccompCmpOp::Eq, REGISTER_FILES);
+    let several = SeccompCondition::new(3, dword, SeccompCmpOp::Gt, 1);
+    let both = vec![files.expect("a condition"), several.expect("a condition")];
+    filtered(libc::SYS_io_uring_register, vec![SeccompRule::new(both).expect("a rule")], act)
 }
 
 /// The same for futex_waitv(2).
 pub fn without_sleep_on_several<T: Send>(act: impl FnOnce() -> T + Send) -> T {
-    filtered((libc::SYS_futex_waitv, Vec::new()), act)
+    filtered(libc::SYS_futex_waitv, Vec::new(), act)
 }
 
-fn filtered<T: Send>(rule: (i64, Vec<SeccompRule>), act: impl FnOnce() -> T + Send) -> T {
+fn filtered<T: Send>(
+    call: libc::c_long,
+    rules: Vec<SeccompRule>,
+    act: impl FnOnce() -> T + Send,
+) -> T {
     let (others, these) = (SeccompAction::Allow, SeccompAction::Errno(1));
-    let rules = [rule].into_iter().collect();
+    let rules = [(call, rules)].into_iter().collect();
     let machine = std::env::consts::ARCH.try_into().expect("a machine that seccompiler knows");
     let filter = SeccompFilter::new(rules, others, these, machine).expect("a plain filter");
     let filter: BpfProgram = filter.try_into().expect("a short filter");
@@ -154,6 +162,18 @@ fn limits_of_workers_that_auto_does_not_need_are_told_to_whoever_listens() {
     let run = without_rings(|| fixture.copy(&verbose));
     assert!(run.status.success() && run.stderr.contains("1 to 3 workers"), "{run:?}");
     assert!(!run.stderr.contains("--workers"), "{run:?}");
+}
+
+#[test]
+fn auto_takes_workers_where_only_smaller_rings_than_its_own_are_made() {
+    let fixture = Fixture::new();
+    let source = fixture.file("src", &noise(1_000_000, 25));
+    let large = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Gt, 4);
+    let rule = SeccompRule::new(vec![large.expect("a condition")]).expect("a rule");
+    let copy = || fixture.copy(&["src", "dst"]);
+    let run = filtered(libc::SYS_io_uring_setup, vec![rule], copy);
+    assert!(run.status.success() && run.stdout.ends_with(", method worker\n"), "{run:?}");
+    assert_same(&source, &fixture.path("dst"));
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn verbose_tells_what_is_done_and_quiet_tells_nothing() {
     fixture.file("src", b"content");
     let run = fixture.copy(&["src", "dst", "--verbose", "-p", "2"]);
     assert!(run.status.success(), "{run:?}");
-    for part in ["7 bytes in 1 blocks of 65536", "2 copiers [", "writing to ./.dst.handfast-"] {
+    for part in ["7 bytes in 1 block of 65536", "2 copiers [", "writing to ./.dst.handfast-"] {
         assert!(run.stderr.contains(part), "{part}: {}", run.stderr);
     }
     assert_eq!(fixture.copy(&["src", "dst", "--quiet"]).succeeds(), "");

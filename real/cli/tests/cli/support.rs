@@ -160,10 +160,10 @@ impl Started {
     }
 
     /// The next line that it says on standard error.
+    #[expect(clippy::unbuffered_bytes, reason = "the rest is there for who reads on")]
     pub fn hears(&mut self) -> String {
         let stderr = self.child.as_mut().and_then(|child| child.stderr.as_mut());
         let bytes = stderr.expect("stderr").bytes().map(|byte| byte.expect("stderr"));
-        // Byte by byte, so that the rest is there for who reads on.
         let line = bytes.take_while(|byte| *byte != b'\n').collect();
         String::from_utf8(line).expect("UTF-8 on stderr")
     }

@@ -250,7 +250,12 @@ fn a_pool_that_workers_cannot_serve_is_refused_with_the_reason() {
     let in_it = |arguments: &[&str]| run(fixture.command().arg("worker").args(arguments));
     in_it(&["nothing"]).fails(1, &["cannot open the pool nothing", "No such file or directory"]);
     fixture.file("text", b"no pool");
+    fixture.file("empty", b"");
     in_it(&["text"]).fails(1, &["cannot open the pool text"]);
+    for name in ["empty", "/dev/null"] {
+        in_it(&[name])
+            .fails(1, &["cannot open the pool", name, "is not a handfast pool; open the file"]);
+    }
     in_it(&["--pool-fd", "77"]).fails(1, &["cannot open the pool /proc/self/fd/77"]);
 }
 
@@ -262,8 +267,8 @@ fn absurd_limits_of_workers_are_refused_with_the_allowed_range() {
         (&["--least", "33"], "1..=32"),
         (&["--most", "33"], "1..=32"),
         (&["--most", "-1"], "1..=32"),
-        (&["--least", "9"], "9 to 8 workers: the least must be 1 to 32"),
-        (&["--least", "4", "--most", "3"], "4 to 3 workers"),
+        (&["--least", "9", "--most", "8"], "9 to 8 workers: the least must be 1 to 32"),
+        (&["--least", "4", "--most", "3"], "Usage: handfast worker [OPTIONS] [POOL]"),
         (&["--idle", "0"], "1..=86400"),
         (&["--idle", "soon"], "invalid"),
         (&["--pool-fd", "3"], "cannot be used with"),

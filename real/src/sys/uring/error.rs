@@ -27,6 +27,8 @@ pub(crate) enum Step {
     /// Enabling the ring.
     Enable,
     /// Mapping memory to try a shared queue in.
+    Scratch,
+    /// io_uring_enter(2) with one entry.
     Trial,
 }
 
@@ -40,7 +42,8 @@ impl Step {
             Step::Files => "register a table of files",
             Step::Restrict => "restrict a ring",
             Step::Enable => "enable a ring",
-            Step::Trial => "map memory for a trial",
+            Step::Scratch => "map memory for a trial",
+            Step::Trial => "take an entry from a new ring",
         }
     }
 }
@@ -203,7 +206,7 @@ fn refused(step: Step, errno: Errno, around: Surroundings) -> Refusal {
             "ask the security module (SELinux, AppArmor)",
         );
     }
-    if errno == Errno::NOSYS {
+    if errno == Errno::NOSYS && step != Step::Trial {
         return Refusal::new(
             "the kernel has no io_uring: it is older than 5.1 or built without it",
             "use a kernel of version 5.11 or later, built with CONFIG_IO_URING",
@@ -214,7 +217,8 @@ fn refused(step: Step, errno: Errno, around: Surroundings) -> Refusal {
             around.locked.map_or("unlimited".to_owned(), |bytes| format!("{} KiB", bytes >> 10));
         return Refusal::new(
             format!("there is no memory for a ring, and the limit of locked memory is {limit}"),
-            "raise the limit of locked memory with ulimit -l, or ask for a smaller ring",
+            "raise the limit of locked memory with ulimit -l, or make the rings smaller: fewer handles \
+             per process (PoolBuilder::handles_per_process), in handfast copy a smaller --queue-depth",
         );
     }
     if matches!(errno, Errno::MFILE | Errno::NFILE) {
@@ -256,6 +260,10 @@ mod tests {
             (setup(Errno::PERM), with(0, true), "seccomp"),
             (setup(Errno::NOSYS), with(0, true), "seccomp"),
             (UringError::at(Step::Probe)(Errno::PERM), with(1, true), "seccomp"),
+            (UringError::at(Step::Trial)(Errno::PERM), with(2, true), "seccomp"),
+            (UringError::at(Step::Trial)(Errno::NOSYS), with(0, true), "seccomp"),
+            (UringError::at(Step::Trial)(Errno::NOSYS), with(0, false), "does not take an entry"),
+            (UringError::at(Step::Trial)(Errno::AGAIN), with(0, false), "does not take an entry"),
             (setup(Errno::PERM), with(0, false), "not permitted"),
             (setup(Errno::ACCESS), with(0, false), "not permitted"),
             (setup(Errno::NOSYS), Surroundings::default(), "older than 5.1 "),

@@ -56,6 +56,8 @@ use super::{mapping::Mapping, memfd};
 
 /// Queues are whole pages of the smallest size.
 const PAGE: usize = 4096;
+/// As many entries of a submission queue, 64 bytes each, as a page holds.
+const ENTRIES_IN_A_PAGE: u32 = 64;
 
 /// The bytes of memory that a ring with room for `completions` keeps its header and completion queue in.
 pub(crate) const fn queue_bytes(completions: u32) -> usize {
@@ -132,35 +134,41 @@ pub(crate) struct Facts {
     pub(crate) shared: bool,
 }
 
-/// Makes a small ring and sends one entry through it.
+/// Makes a ring with room for so many completions and for a page of entries, which is as much memory as any
+/// ring with these completions takes, and sends one entry through it.
 ///
 /// # Errors
 /// See [`UringError`]; [`why`] explains one.
-pub(crate) fn probe() -> Result<Facts, UringError> {
-    const ENTRIES: u32 = 4;
+pub(crate) fn probe(completions: u32) -> Result<Facts, UringError> {
     const TOKEN: u64 = 0x6861_6e64_6661_7374;
-    let trial = |error: std::io::Error| {
+    let scratch = |error: std::io::Error| {
         let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
-        UringError::at(Step::Trial)(errno)
+        UringError::at(Step::Scratch)(errno)
     };
-    let len = queue_bytes(ENTRIES);
-    let fd = memfd::create_sealed("handfast-probe", len as u64).map_err(trial)?;
-    let mapping = Mapping::new(fd.as_fd(), len).map_err(trial)?;
+    let len = queue_bytes(completions);
+    let fd = memfd::create_sealed("handfast-probe", len as u64).map_err(scratch)?;
+    let mapping = Mapping::new(fd.as_fd(), len).map_err(scratch)?;
     let base = mapping.at(0, len).ok_or(UringError::Layout)?;
     // SAFETY: the mapping is dropped after the ring's parts and the copy of its queue, which are made
     // below it; nobody else knows its bytes.
     let queue = unsafe { SharedQueue::new(base, len) };
-    let wanted = Wanted { submissions: ENTRIES, completions: ENTRIES, queue, files: 1, keep: None };
+    let submissions = ENTRIES_IN_A_PAGE.min(completions);
+    let wanted = Wanted { submissions, completions, queue, files: 1, keep: None };
     let mut made = make(wanted)?;
     let (op, target, user_data) = (Op::Nop, Target::Fd(-1), TOKEN);
     let entry =
         SubmissionEntry { op, target, addr: 0, len: 0, offset: 0, user_data, offload: false };
     // SAFETY: the entry names no memory and no file.
     let pushed = unsafe { made.submission.push(&entry) };
-    if !pushed || made.submission.submit() != Submitted::All {
-        return Err(UringError::Lacks { what: "an answer to a submission" });
+    if !pushed {
+        return Err(UringError::Layout);
     }
-    let seen = queue.and_then(|queue| Completions::of_dead(queue, ENTRIES)?.peek());
+    match made.submission.submit() {
+        Submitted::All => {}
+        Submitted::Again { .. } => return Err(UringError::at(Step::Trial)(Errno::AGAIN)),
+        Submitted::Refused { errno, .. } => return Err(UringError::at(Step::Trial)(errno)),
+    }
+    let seen = queue.and_then(|queue| Completions::of_dead(queue, completions)?.peek());
     let shared = seen == Some(CompletionEntry { user_data: TOKEN, result: 0 });
     Ok(Facts { shared: made.shared && shared })
 }
@@ -438,7 +446,7 @@ mod tests {
         let look = || Completions::of_dead(queue(&theirs).unwrap(), 8).unwrap();
         let seen: Vec<_> = drain(&mut look()).iter().map(|entry| entry.user_data).collect();
         assert_eq!(seen, if made.shared { vec![2, 3] } else { vec![] });
-        assert_eq!(made.shared, probe().unwrap().shared);
+        assert_eq!(made.shared, probe(8).unwrap().shared);
     }
 
     /// What a child's ring leaves in its queue when the child submits `entry` and ends, with or without
@@ -507,21 +515,40 @@ mod tests {
         assert!([-libc::ECANCELED, -libc::EINTR].contains(&result), "{result}");
     }
 
-    #[test]
-    fn a_seccomp_filter_is_told_as_such() {
+    /// What a probe says in a child in which a filter answers a system call with an errno.
+    fn is_told_of_filter(call: libc::c_long, errno: Errno, expected: fn(&UringError) -> bool) {
         use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
-        let rules = [(libc::SYS_io_uring_setup, vec![])].into_iter().collect();
-        let errno = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+        let rules = [(call, vec![])].into_iter().collect();
+        let errno = SeccompAction::Errno(errno.raw_os_error().unsigned_abs());
         let arch = std::env::consts::ARCH.try_into().unwrap();
         let filter = SeccompFilter::new(rules, SeccompAction::Allow, errno, arch).unwrap();
         let program: BpfProgram = filter.try_into().unwrap();
         let child = forked(|| {
             seccompiler::apply_filter(&program).unwrap();
-            let error = probe().unwrap_err();
-            let expected = UringError::Refused { step: Step::Setup, errno: Errno::PERM };
-            let by_sysctl = why(&error).cause.contains("sysctl kernel");
-            u8::from(error != expected || !(by_sysctl || why(&error).cause.contains("seccomp")))
+            u8::from(!probe(16).is_err_and(|error| expected(&error)))
         });
         assert_eq!(child.exit_code(), Some(0));
+    }
+
+    #[test]
+    fn a_seccomp_filter_is_told_as_such() {
+        is_told_of_filter(libc::SYS_io_uring_setup, Errno::PERM, |error| {
+            let cause = why(error).cause;
+            let told = cause.contains("sysctl kernel") || cause.contains("seccomp");
+            *error == UringError::Refused { step: Step::Setup, errno: Errno::PERM } && told
+        });
+    }
+
+    #[test]
+    fn a_seccomp_filter_against_submissions_alone_is_told_as_such() {
+        if let Err(error) = probe(16) {
+            return assert!(refused(&error), "{error}");
+        }
+        for errno in [Errno::PERM, Errno::NOSYS] {
+            is_told_of_filter(libc::SYS_io_uring_enter, errno, |error| {
+                matches!(error, UringError::Refused { step: Step::Trial, .. })
+                    && why(error).cause.contains("seccomp")
+            });
+        }
     }
 }
