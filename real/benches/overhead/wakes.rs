@@ -51,21 +51,27 @@ fn ask_turns(ask: &Turn, answer: &Turn, rounds: u32) {
 }
 
 /// One side of a round trip through a pool: each side has an IO staged that the other one sleeps on. A turn
-/// submits it, so that a cached read is over in the submission and the other side wakes up, and sleeps on the
+/// submits it, so that a read past the end, which moves no byte, is over in the submission and the other side wakes up, and sleeps on the
 /// other's. What the other waits for next is always handed out, and its reference published, before it
 /// wakes up; so both find something to sleep on, and both sides wake as often as the raw ones.
 struct Side<'f, 'pool> {
     pool: &'pool Pool,
     number: usize,
     file: &'f File<'pool>,
+    /// Where it reads.
+    offset: u64,
     spare: Vec<Frame<'pool>>,
     staged: Option<Pending<'pool, Frame<'pool>>>,
 }
 
 impl<'f, 'pool> Side<'f, 'pool> {
-    fn new(process: &mut Process<'pool>, number: usize, file: &'f File<'pool>) -> Self {
+    fn new(
+        process: &mut Process<'pool>,
+        number: usize,
+        (file, offset): (&'f File<'pool>, u64),
+    ) -> Self {
         let spare = (0..2).map(|_| process.frame().expect("a free frame")).collect();
-        Self { pool: process.pool(), number, file, spare, staged: None }
+        Self { pool: process.pool(), number, file, offset, spare, staged: None }
     }
 
     /// Stages the first one.
@@ -77,7 +83,7 @@ impl<'f, 'pool> Side<'f, 'pool> {
 
     fn stage(&mut self, handle: Handle<'_, 'pool>) -> Pending<'pool, Frame<'pool>> {
         let frame = self.spare.pop().expect("one of two");
-        handle.read(self.file, frame, 0).expect("a good request")
+        handle.read(self.file, frame, self.offset).expect("a good request")
     }
 
     /// Submits the staged one, which wakes the other side, with the next one handed out and published; sleeps
@@ -93,7 +99,7 @@ impl<'f, 'pool> Side<'f, 'pool> {
         // The other side has waited for this one before its own was submitted: it is over.
         if let Some(over) = self.staged.replace(next) {
             let finished = batch.finish(over).expect("an IO of this process");
-            assert!(finished.outcome.bytes().expect("a read of a good descriptor") > 0);
+            assert_eq!(finished.outcome.bytes().expect("a read of a good descriptor"), 0);
             self.spare.push(finished.memory);
         }
     }
@@ -123,7 +129,7 @@ fn answer_reads(world: &World, pool: &Pool, (two, spin): (Two, Option<Duration>)
     let mut process = attach(pool, two, two.second);
     let_spin(&mut process, spin);
     let file = process.file(world.cached(), world.path()).expect("an open file");
-    let mut side = Side::new(&mut process, 1, &file);
+    let mut side = Side::new(&mut process, 1, (&file, world.past_the_end()));
     let mut scope = process.scope();
     let mut batch = scope.batch();
     while end.now() == 0 {
@@ -131,7 +137,7 @@ fn answer_reads(world: &World, pool: &Pool, (two, spin): (Two, Option<Duration>)
     }
 }
 
-/// Round trips of wake-ups by cached reads, against those by futexes alone; `None` if there is no such spin.
+/// Round trips of wake-ups by reads past the end, against those by futexes alone; `None` if there is no such spin.
 fn round_trips(
     (world, effort): (&World, Effort),
     method: Method,
@@ -148,7 +154,7 @@ fn round_trips(
         });
         threads.spawn(|| answer_reads(world, &pool, (two, spin), end));
         let file = process.file(world.cached(), world.path()).expect("an open file");
-        let mut side = Side::new(&mut process, 0, &file);
+        let mut side = Side::new(&mut process, 0, (&file, world.past_the_end()));
         let mut scope = process.scope();
         let mut batch = scope.batch();
         side.begin(&mut batch);
@@ -171,11 +177,11 @@ fn apart<T: Send>(measurement: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|threads| threads.spawn(measurement).join().expect("it ends"))
 }
 
-/// Waiters of cached reads, everything on one CPU.
+/// Waiters of reads past the end, everything on one CPU.
 pub fn on_one_cpu(world: &World, effort: Effort, method: Method) -> Option<Row> {
     let two = Two::on_one();
     let paired = apart(|| round_trips((world, effort), method, (two, None)))?;
-    let name = format!("{method} wakes by 8 KiB cached reads, one CPU, to futexes");
+    let name = format!("{method} wakes by reads past the end, one CPU, to futexes");
     Some(ratio(&name, paired, 1.4))
 }
 
@@ -189,7 +195,7 @@ pub fn on_two_cpus(
     let paired = apart(|| round_trips((world, effort), Method::IoUring, (two, spin)));
     let paired = paired.ok_or("handfast does not spin before it sleeps")?;
     Ok(match spin {
-        None => ratio("io_uring wakes by 8 KiB cached reads, two CPUs, to futexes", paired, 1.1),
+        None => ratio("io_uring wakes by reads past the end, two CPUs, to futexes", paired, 1.1),
         Some(_) => ratio("the same with a spin before the sleep, to futexes", paired, 0.1),
     })
 }
