@@ -1,0 +1,160 @@
+//! Wakers that do what no executor should: panic, drop futures where they are cloned, woken or dropped, end the
+//! process whose IO they wait for.
+
+#![expect(clippy::disallowed_types, reason = "a test's own count")]
+
+mod common;
+
+use common::{Data, eventually, in_time, memory, small};
+use handfast::{File, Memory, Pending, Process, Ready};
+use handfast_tests::{Builder, TestPool};
+use std::mem::forget;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, RawWaker, RawWakerVTable, Wake, Waker};
+
+handfast_tests::every_method! {
+    a_waker_that_owns_a_future_is_replaced_by_another
+    a_waker_that_owns_a_future_goes_with_the_future_that_it_waits_for
+    a_waker_that_owns_a_future_is_woken
+    a_waker_drops_a_future_where_it_is_cloned
+}
+
+/// It can be owned by a waker, which lives as long as it likes: so does what is borrowed by it.
+type Owned = Pin<Box<Ready<'static>>>;
+
+fn leaked(settings: Builder) -> &'static TestPool {
+    Box::leak(Box::new(settings.create().unwrap()))
+}
+
+/// Reads that are staged, and are not submitted before [`Process::submit_staged`] is called.
+fn staged<const COUNT: usize>(
+    me: &mut Process<'static>,
+    file: &File<'static>,
+) -> [&'static Pending<'static, Memory<'static>>; COUNT] {
+    let mut scope = me.scope();
+    let mut batch = scope.batch();
+    let all = [(); COUNT].map(|()| {
+        let memory = memory(batch.process().pool(), 8);
+        &*Box::leak(Box::new(batch.acquire().unwrap().read(file, memory, 0).unwrap()))
+    });
+    // Their ends would submit.
+    forget(batch);
+    forget(scope);
+    all
+}
+
+fn poll(future: &mut Owned, waker: &Waker) -> bool {
+    future.as_mut().poll(&mut Context::from_waker(waker)).is_ready()
+}
+
+/// A future that is on the list.
+fn listed(pending: &'static Pending<'static, Memory<'static>>, waker: &Waker) -> Owned {
+    let mut future = Box::pin(pending.ready());
+    assert!(!poll(&mut future, waker));
+    future
+}
+
+#[derive(Default)]
+struct Counts(AtomicUsize);
+
+impl Counts {
+    fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Wake for Counts {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// The waker of a task that owns a future.
+struct Owns(Mutex<Option<Owned>>);
+
+impl Wake for Owns {
+    fn wake(self: Arc<Self>) {
+        drop(self.0.lock().unwrap().take());
+    }
+}
+
+fn owner_of(future: Owned) -> Waker {
+    Waker::from(Arc::new(Owns(Mutex::new(Some(future)))))
+}
+
+/// A process with two reads that are staged.
+fn two_staged(data: &Data) -> (Process<'static>, [&'static Pending<'static, Memory<'static>>; 2]) {
+    let mut me = leaked(small()).attach().unwrap();
+    let file = data.open(&mut me);
+    let both = staged(&mut me, &file);
+    (me, both)
+}
+
+fn a_waker_that_owns_a_future_is_replaced_by_another() {
+    in_time(|| {
+        let data = Data::new(b"hello");
+        let (_me, [one, two]) = two_staged(&data);
+        let mut future = listed(one, &owner_of(listed(two, Waker::noop())));
+        // The list has the last of the first waker.
+        assert!(!poll(&mut future, Waker::noop()));
+    });
+}
+
+fn a_waker_that_owns_a_future_goes_with_the_future_that_it_waits_for() {
+    in_time(|| {
+        let data = Data::new(b"hello");
+        let (_me, [one, two]) = two_staged(&data);
+        let future = listed(one, &owner_of(listed(two, Waker::noop())));
+        // The list has the last of the waker.
+        drop(future);
+    });
+}
+
+fn a_waker_that_owns_a_future_is_woken() {
+    in_time(|| {
+        let data = Data::new(b"hello");
+        let (mut me, [one, two]) = two_staged(&data);
+        let count = Arc::new(Counts::default());
+        let owner = Arc::new(Owns(Mutex::new(Some(listed(two, Waker::noop())))));
+        let _first = listed(one, &Waker::from(Arc::clone(&owner)));
+        let _last = listed(one, &Waker::from(Arc::clone(&count)));
+        me.submit_staged().unwrap();
+        assert!(eventually(|| count.count() > 0));
+        assert!(eventually(|| owner.0.lock().unwrap().is_none()));
+    });
+}
+
+/// What the next clone of a [`drops_when_cloned`] drops.
+static DROPPED: Mutex<Option<Owned>> = Mutex::new(None);
+
+fn drops_when_cloned() -> Waker {
+    const TABLE: RawWakerVTable = RawWakerVTable::new(
+        |_| {
+            drop(DROPPED.lock().unwrap().take());
+            RawWaker::new(std::ptr::null(), &TABLE)
+        },
+        |_| (),
+        |_| (),
+        |_| (),
+    );
+    // SAFETY: the functions look at no data, and may be called by any thread.
+    unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), &TABLE)) }
+}
+
+fn a_waker_drops_a_future_where_it_is_cloned() {
+    static ALONE: Mutex<()> = Mutex::new(());
+    in_time(|| {
+        let _others_have_another = ALONE.lock().unwrap();
+        let data = Data::new(b"hello");
+        let (_me, [one, two]) = two_staged(&data);
+        *DROPPED.lock().unwrap() = Some(listed(two, Waker::noop()));
+        let mut future = listed(one, &drops_when_cloned());
+        assert!(DROPPED.lock().unwrap().is_none());
+        *DROPPED.lock().unwrap() = Some(listed(two, Waker::noop()));
+        assert!(!poll(&mut future, Waker::noop()));
+        assert!(!poll(&mut future, &drops_when_cloned()));
+        assert!(DROPPED.lock().unwrap().is_none());
+    });
+}
