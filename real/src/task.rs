@@ -1,9 +1,11 @@
 //! The tasks of an attachment that wait for its IOs: futures, without a thread of their own to sleep in.
 //!
 //! Wakers are the executors' own code: cloning, waking or dropping one may drop or poll other futures, here and now.
-//! So nothing of theirs runs while the list is locked, and neither does a look for deaths, which may execute IO.
+//! So nothing of theirs runs while the list is locked, and neither does a look for deaths, which may execute IO. A
+//! panic of one is kept in: the others are woken all the same.
 //! Checked by: `tests/tests/wakers.rs`, `tests/tests/future.rs`.
 
+use crate::registry::caught;
 use handfast_core::ids::WaitRef;
 use handfast_core::protocol::tasks::Tasks;
 use std::collections::BTreeMap;
@@ -44,7 +46,10 @@ impl Tasks for TaskList {
             list.waiting.iter().map(|(&number, &(reference, _))| (number, reference)).collect()
         };
         over.retain(|&(_, reference)| is_over(reference));
-        over.into_iter().filter_map(|(number, _)| self.take(number)).for_each(Waker::wake);
+        for waker in over.into_iter().filter_map(|(number, _)| self.take(number)) {
+            // The panic was reported where it happened; it is the task's alone.
+            let _woken = caught(|| waker.wake());
+        }
         !self.list().waiting.is_empty()
     }
 }

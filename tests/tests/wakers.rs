@@ -5,20 +5,23 @@
 
 mod common;
 
-use common::{Data, eventually, in_time, memory, small};
-use handfast::{File, Memory, Pending, Process, Ready};
+use common::{Data, eventually, finished, in_time, memory, small, start_read};
+use handfast::{File, Memory, Pending, Process, Ready, Waited};
 use handfast_tests::{Builder, TestPool};
 use std::mem::forget;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, RawWaker, RawWakerVTable, Wake, Waker};
+use std::time::Duration;
 
 handfast_tests::every_method! {
     a_waker_that_owns_a_future_is_replaced_by_another
     a_waker_that_owns_a_future_goes_with_the_future_that_it_waits_for
     a_waker_that_owns_a_future_is_woken
     a_waker_drops_a_future_where_it_is_cloned
+    l4_a_waker_that_panics_keeps_no_other_task_asleep
+    l4_a_waker_that_panics_keeps_no_foreign_waiter_asleep [io_uring]
 }
 
 /// It can be owned by a waker, which lives as long as it likes: so does what is borrowed by it.
@@ -156,5 +159,67 @@ fn a_waker_drops_a_future_where_it_is_cloned() {
         assert!(!poll(&mut future, Waker::noop()));
         assert!(!poll(&mut future, &drops_when_cloned()));
         assert!(DROPPED.lock().unwrap().is_none());
+    });
+}
+
+/// Panics, and so does what it throws when it is dropped.
+#[derive(Default)]
+struct Panics(Counts);
+
+struct Thorn;
+
+impl Drop for Thorn {
+    fn drop(&mut self) {
+        // A second panic would end the program.
+        assert!(std::thread::panicking(), "dropped");
+    }
+}
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        self.0.0.fetch_add(1, Ordering::SeqCst);
+        std::panic::panic_any(Thorn);
+    }
+}
+
+fn l4_a_waker_that_panics_keeps_no_other_task_asleep() {
+    in_time(|| {
+        let data = Data::new(b"hello");
+        let mut me = leaked(small()).attach().unwrap();
+        let file = data.open(&mut me);
+        let (panics, counts) = (Arc::new(Panics::default()), Arc::new(Counts::default()));
+        for round in 1..=3 {
+            let [one, two, three] = staged(&mut me, &file);
+            let _futures = [
+                listed(one, &Waker::from(Arc::clone(&panics))),
+                listed(two, &Waker::from(Arc::clone(&counts))),
+                listed(three, &Waker::from(Arc::clone(&panics))),
+            ];
+            me.submit_staged().unwrap();
+            assert!(eventually(|| counts.count() == round), "it is not woken");
+            assert!(eventually(|| panics.0.count() == 2 * round));
+        }
+    });
+}
+
+fn l4_a_waker_that_panics_keeps_no_foreign_waiter_asleep() {
+    in_time(|| {
+        let pool = leaked(small());
+        let (mut me, mut other) = (pool.attach().unwrap(), pool.attach().unwrap());
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let pipe = me.file(reader, "a pipe").unwrap();
+        let panics = Arc::new(Panics::default());
+        let [first] = staged(&mut me, &pipe);
+        let _future = listed(first, &Waker::from(Arc::clone(&panics)));
+        me.submit_staged().unwrap();
+        std::io::Write::write_all(&mut writer, b"12345678").unwrap();
+        assert!(eventually(|| panics.0.count() == 1));
+        // The issuer does nothing: its attendant completes this one.
+        let mut scope = me.scope();
+        let pending = start_read(&mut scope, &pipe, (8, 0));
+        std::io::Write::write_all(&mut writer, b"12345").unwrap();
+        let waited = other.wait_timeout(pending.wait_ref(), Duration::from_secs(5));
+        assert_eq!(waited, Ok(Some(Waited::Done)));
+        assert_eq!(finished(&mut scope, pending).0, 5);
     });
 }
