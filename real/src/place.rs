@@ -92,6 +92,16 @@ impl Place {
         self.taken.store(false, Ordering::Release);
     }
 
+    /// The last of an attachment. Nothing is in flight, or the slot is not pristine, and its lock the kernel's to
+    /// give back, when it is done: it keeps the lock's description with the ring.
+    pub fn end(&self, slot: ProcessSlot, pristine: bool) {
+        if pristine {
+            self.unlock(slot);
+        }
+        self.ring().close();
+        self.give_back();
+    }
+
     /// Tries the slot's lock, on a new description if it looks free. The description is kept only with
     /// the lock. The slot must have been taken.
     pub fn lock_own(&self, segment: BorrowedFd<'_>, slot: ProcessSlot) -> std::io::Result<bool> {

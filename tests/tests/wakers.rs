@@ -22,6 +22,8 @@ handfast_tests::every_method! {
     a_waker_drops_a_future_where_it_is_cloned
     l4_a_waker_that_panics_keeps_no_other_task_asleep
     l4_a_waker_that_panics_keeps_no_foreign_waiter_asleep [io_uring]
+    l7_a_waker_ends_the_process_that_has_woken_it
+    l7_a_waker_ends_the_process_that_has_woken_it_with_io_in_flight [io_uring]
 }
 
 /// It can be owned by a waker, which lives as long as it likes: so does what is borrowed by it.
@@ -221,5 +223,81 @@ fn l4_a_waker_that_panics_keeps_no_foreign_waiter_asleep() {
         let waited = other.wait_timeout(pending.wait_ref(), Duration::from_secs(5));
         assert_eq!(waited, Ok(Some(Waited::Done)));
         assert_eq!(finished(&mut scope, pending).0, 5);
+    });
+}
+
+/// The waker of a task that owns its process, and ends with it.
+#[derive(Default)]
+struct Ends(Mutex<Option<Process<'static>>>);
+
+impl Wake for Ends {
+    fn wake(self: Arc<Self>) {
+        drop(self.0.lock().unwrap().take());
+    }
+}
+
+/// Submits what is staged, and hands the process over to the waker before that can be woken.
+fn submit_and_hand_over(mut me: Process<'static>, waker: &Ends) {
+    let mut process = waker.0.lock().unwrap();
+    me.submit_staged().unwrap();
+    *process = Some(me);
+}
+
+fn l7_a_waker_ends_the_process_that_has_woken_it() {
+    in_time(|| {
+        let data = Data::new(b"hello");
+        let pool = leaked(small().processes(1));
+        for _ in 0..5 {
+            let mut attached = None;
+            let there = eventually(|| {
+                attached = pool.attach().ok();
+                attached.is_some()
+            });
+            assert!(there, "the slot is not given back");
+            let mut me = attached.unwrap();
+            assert_eq!((me.slot().get(), me.method()), (0, handfast_tests::method()));
+            let file = data.open(&mut me);
+            let [one, two] = staged(&mut me, &file);
+            let (ends, counts) = (Arc::new(Ends::default()), Arc::new(Counts::default()));
+            let _futures = [
+                listed(one, &Waker::from(Arc::clone(&ends))),
+                listed(two, &Waker::from(Arc::clone(&counts))),
+            ];
+            submit_and_hand_over(me, &ends);
+            assert!(eventually(|| counts.count() == 1), "others are woken all the same");
+            drop(file);
+        }
+        assert!(eventually(|| pool.attach().is_ok()));
+    });
+}
+
+fn l7_a_waker_ends_the_process_that_has_woken_it_with_io_in_flight() {
+    in_time(|| {
+        let pool = leaked(small());
+        let (mut me, mut other) = (pool.attach().unwrap(), pool.attach().unwrap());
+        let (first, mut writer) = std::io::pipe().unwrap();
+        let (second, mut late_writer) = std::io::pipe().unwrap();
+        let files = [me.file(first, "a pipe").unwrap(), me.file(second, "a pipe").unwrap()];
+        let [one] = staged(&mut me, &files[0]);
+        let [two] = staged(&mut me, &files[1]);
+        let ends = Arc::new(Ends::default());
+        let _future = listed(one, &Waker::from(Arc::clone(&ends)));
+        let reference = two.wait_ref();
+        let slot = me.slot();
+        submit_and_hand_over(me, &ends);
+        // The attendant leads when it wakes the task, if somebody waits.
+        let soon = Duration::from_millis(20);
+        assert_eq!(other.wait_timeout(reference, soon), Ok(None));
+        std::io::Write::write_all(&mut writer, b"12345678").unwrap();
+        assert!(eventually(|| ends.0.try_lock().is_err()), "the process ends, and waits");
+        assert_eq!(other.wait_timeout(reference, soon), Ok(None));
+        std::io::Write::write_all(&mut late_writer, b"12345678").unwrap();
+        let _over = other.wait(reference).unwrap();
+        let mut again = None;
+        assert!(eventually(|| {
+            again = pool.attach().ok();
+            again.is_some()
+        }));
+        assert_eq!(again.unwrap().slot(), slot);
     });
 }

@@ -3,8 +3,9 @@
 //!
 //! An attachment with a ring has one from its beginning; another one from the first task that waits. It sleeps on
 //! the slot's bell, and costs nothing while nobody asks. It keeps the pool's memory alive, takes no signals, and
-//! ends with the attachment. Panics of callbacks and wakers are kept in where these are called; after one of this
-//! crate's own it begins again. Checked by: `tests/tests/rings.rs`, `tests/tests/future.rs`, the unit tests below.
+//! ends with the attachment; where a task ends that as it is woken, the attendant does the rest. Panics of callbacks
+//! and wakers are kept in where these are called; after one of this crate's own it begins again. Checked by:
+//! `tests/tests/rings.rs`, `tests/tests/future.rs`, `tests/tests/wakers.rs`, the unit tests below.
 
 #![expect(clippy::disallowed_types, reason = "private memory of one process, not protocol words")]
 
@@ -15,7 +16,7 @@ use handfast_core::protocol::tasks::Tasks;
 use handfast_core::protocol::{Context, Drive as _};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 
 /// The thread of one place, if it runs.
@@ -24,7 +25,25 @@ pub(crate) struct Attendant(Mutex<Option<Running>>);
 
 struct Running {
     thread: JoinHandle<()>,
-    leaving: Arc<AtomicBool>,
+    leaving: Arc<Leaving>,
+}
+
+/// What its attachment tells it.
+#[derive(Default)]
+struct Leaving {
+    told: AtomicBool,
+    /// Set before that if it is to end the attachment itself: whether the slot is pristine.
+    pristine: OnceLock<bool>,
+}
+
+/// What came of letting it leave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub(crate) enum Stopped {
+    /// It does not run: [`crate::place::Place::end`] is the caller's to do.
+    Left,
+    /// It is the caller's own thread, and does that when it leaves.
+    HandedOver,
 }
 
 impl Attendant {
@@ -41,12 +60,15 @@ impl Attendant {
         if running.as_ref().is_some_and(|running| !running.thread.is_finished()) {
             return Ok(());
         }
-        let leaving = Arc::new(AtomicBool::new(false));
-        let (pool, told) = (Arc::clone(pool), Arc::clone(&leaving));
+        let leaving = Arc::new(Leaving::default());
+        let (pool, hears) = (Arc::clone(pool), Arc::clone(&leaving));
         let body = move || {
             let Some(place) = pool.place(slot) else { return };
             let context = pool.context(slot, place);
-            attend(&context, &place.tasks, &|| told.load(Ordering::Acquire));
+            attend(&context, &place.tasks, &|| hears.told.load(Ordering::Acquire));
+            if let Some(&pristine) = hears.pristine.get() {
+                place.end(slot, pristine);
+            }
         };
         let builder = thread::Builder::new().name("handfast".to_owned());
         let thread = crate::sys::signals::blocked(|| builder.spawn(body))?;
@@ -54,13 +76,22 @@ impl Attendant {
         Ok(())
     }
 
-    /// Lets it leave, and waits until it has; `rouse` ends its sleep.
-    pub fn stop(&self, rouse: impl FnOnce()) {
-        let Some(Running { thread, leaving }) = self.running().take() else { return };
-        leaving.store(true, Ordering::Release);
+    /// Lets it leave, and waits until it has; `rouse` ends its sleep. In its own thread, which is where a task
+    /// that it woke has ended the attachment, it cannot wait, and may lead the ring: the rest is handed over.
+    pub fn stop(&self, pristine: bool, rouse: impl FnOnce()) -> Stopped {
+        let Some(Running { thread, leaving }) = self.running().take() else { return Stopped::Left };
+        let own = thread.thread().id() == thread::current().id();
+        if own {
+            let _first_and_last = leaving.pristine.set(pristine);
+        }
+        leaving.told.store(true, Ordering::Release);
         rouse();
+        if own {
+            return Stopped::HandedOver;
+        }
         // It lets no panic out.
         let _joined = thread.join();
+        Stopped::Left
     }
 }
 
@@ -121,7 +152,7 @@ mod tests {
         let me = pool.attach().unwrap();
         let place = pool.place(me.slot()).unwrap();
         let context = pool.inner().context(me.slot(), place);
-        place.attendant.stop(|| context.rouse_reaper());
+        assert_eq!(place.attendant.stop(true, || context.rouse_reaper()), Stopped::Left);
         let lead = place.lead().unwrap();
         assert!(lead.take(Leader::Reaper));
         assert_eq!(lead.enter(Leader::Issuer), Entered::Wanted);
