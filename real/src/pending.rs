@@ -79,7 +79,8 @@ impl<M> Pending<'_, M> {
     /// of the batch does that.
     ///
     /// The task is woken by the attendant of the attachment, a thread that sleeps while nobody asks; it is
-    /// started by the first task that waits.
+    /// started by the first task that waits. A waker that panics harms nobody else. It must not wait for a
+    /// thread that ends the attachment, which waits for the attendant.
     pub fn ready(&self) -> Ready<'_> {
         Ready { pool: self.pool, reference: self.wait_ref(), listed: None }
     }

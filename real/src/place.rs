@@ -92,6 +92,17 @@ impl Place {
         self.taken.store(false, Ordering::Release);
     }
 
+    /// The last of an attachment; whether the kernel is done with all that was given to it. If it is not, or the
+    /// slot is not pristine, the lock is the kernel's to give back: it keeps the lock's description with the ring.
+    pub fn end(&self, slot: ProcessSlot, pristine: bool) -> bool {
+        let done = self.ring().close();
+        if pristine && done {
+            self.unlock(slot);
+        }
+        self.give_back();
+        done
+    }
+
     /// Tries the slot's lock, on a new description if it looks free. The description is kept only with
     /// the lock. The slot must have been taken.
     pub fn lock_own(&self, segment: BorrowedFd<'_>, slot: ProcessSlot) -> std::io::Result<bool> {

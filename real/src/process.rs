@@ -6,6 +6,7 @@
 
 use crate::handle::DefineError;
 use crate::memory::{Frame, FrameToken, MemoryError};
+use crate::method::attendant::Stopped;
 use crate::method::local::{Engine, Held, Local, RingSide};
 use crate::method::{Method, MethodRefusal};
 use crate::place::{Dropped, Place};
@@ -17,7 +18,7 @@ use crate::target::File;
 use handfast_core::handle::SlotWord;
 use handfast_core::ids::{Generation, ProcessSlot, WaitRef};
 use handfast_core::outcome::Outcome;
-use handfast_core::platform::{Platform as _, SlotLocks as _};
+use handfast_core::platform::Platform as _;
 use handfast_core::protocol::recover::Recovered;
 use handfast_core::protocol::wait::Waited as CoreWaited;
 use handfast_core::protocol::{Attached, Error, HandedOut, Issuer, Shared as _};
@@ -468,7 +469,8 @@ impl<'pool> Process<'pool> {
     }
 
     /// Ends the attachment: submits what is staged, waits for what is in flight, returns frames and
-    /// file entries, leaves the slot pristine for the next (S19). Dropping does the same, silently.
+    /// file entries, leaves the slot pristine for the next (S19). Dropping does the same, silently. Where a waker
+    /// ends the attachment that woke it, the slot is given back when the waker has returned.
     ///
     /// # Errors
     /// [`UseError`]; the slot is left for recovery then.
@@ -488,15 +490,9 @@ impl<'pool> Process<'pool> {
             self.issuer.method_mut().leak();
         }
         if let Some(place) = self.pool.place(self.slot) {
-            place.attendant.stop(|| self.issuer.context().rouse_reaper());
-            // Nothing is in flight, or the lock is the kernel's to give back, when it is done: it keeps
-            // the lock's description with the ring.
-            let done = place.ring().close();
-            if detached.is_ok() && done {
-                place.unlock(self.slot);
-            }
-            place.give_back();
-            if detached.is_ok() && !done {
+            let (pristine, rouse) = (detached.is_ok(), || self.issuer.context().rouse_reaper());
+            let left = place.attendant.stop(pristine, rouse) == Stopped::Left;
+            if left && !place.end(self.slot, pristine) && pristine {
                 return Err(UseError::StillInFlight);
             }
         }

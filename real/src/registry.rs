@@ -241,7 +241,7 @@ fn put<T>(
 
 /// Runs the application's code. A panic ends here, and so does what was thrown: dropping it could panic
 /// again.
-fn caught<R>(call: impl FnOnce() -> R) -> Result<R, ()> {
+pub(crate) fn caught<R>(call: impl FnOnce() -> R) -> Result<R, ()> {
     catch_unwind(AssertUnwindSafe(call)).map_err(std::mem::forget)
 }
 

@@ -50,7 +50,7 @@ pub trait Target: Send + Sync {
     /// Opens it in a process that has to execute IO on it for another one (`reopen`).
     ///
     /// # Errors
-    /// Whatever the system says; the IO completes with it.
+    /// Whatever the system says; the IO completes with it. With EIO, if this panics.
     fn reopen(&self, data: [u64; 3]) -> io::Result<OwnedFd>;
 }
 

@@ -3,21 +3,25 @@
 //! Nothing of that is believed: a buffer must lie inside of a frame or of a region mapped here, a file must have
 //! the device and inode that the IO names. An IO that makes no sense completes as garbled. Files are kept open
 //! between IOs, the least recently used one is closed for the next, and all of them when the worker has
-//! nothing to do, so that a deleted file does not go on taking room. Checked by: `tests/tests/workers.rs`.
+//! nothing to do, so that a deleted file does not go on taking room. A panic of a target of the application's
+//! fails the IO: a claim that was left by its unwinding would be a living process's for ever.
+//! Checked by: `tests/tests/workers.rs`, `tests/tests/reopen.rs`, the unit tests below.
 //!
 //! Not checked: NFS, on which a killed worker's direct IO may be copied late (LINUX.md).
 
 #![expect(clippy::disallowed_types, reason = "private memory of one process, not protocol words")]
 
 use crate::memory::FRAME_REGION;
+use crate::method::staff::Staff;
 use crate::pool::Inner;
 use crate::process::{Process, UseError};
 use crate::region::FIRST_REGION;
+use crate::registry::caught;
 use crate::sys::file::Access;
 use crate::sys::io as sys;
 use crate::target::reopen_file;
 use handfast_core::handle::Place;
-use handfast_core::ids::HandleId;
+use handfast_core::ids::{HandleId, ProcessSlot};
 use handfast_core::outcome::RawResult;
 use handfast_core::protocol::{Error, Shared as _};
 use handfast_core::request::{Operation, Request, TargetId};
@@ -53,8 +57,14 @@ impl<'p> Executor<'p> {
         Self { pool, files: Vec::with_capacity(KEPT_FILES), pieces: Vec::new() }
     }
 
-    /// What its system call returned, or why there was none.
+    /// What its system call returned, or why there was none: EIO after a panic. Whoever calls this has claimed the
+    /// IO, and must complete it.
     pub fn execute(&mut self, id: HandleId, request: &Request) -> RawResult {
+        caught(|| self.try_to_execute(id, request)).unwrap_or(RawResult(-libc::EIO))
+    }
+
+    /// The application's code may panic where it re-opens a target, and where its error is dropped.
+    fn try_to_execute(&mut self, id: HandleId, request: &Request) -> RawResult {
         let mut pieces = std::mem::take(&mut self.pieces);
         let raw = self.find_memory(id, request, &mut pieces).map_or(RawResult::GARBLED, |()| {
             match self.find_file(request) {
@@ -147,22 +157,26 @@ unsafe fn call(fd: BorrowedFd<'_>, pieces: &[sys::IoVec], request: &Request) -> 
     })
 }
 
-/// The errno of an error of this crate's own, too.
+/// The errno of an error of this crate's own, too. What is none, as a target of the application's own may report
+/// it, is EIO.
 fn errno_of(error: &io::Error) -> i32 {
-    error.raw_os_error().unwrap_or_else(|| {
-        let kind = error.kind();
-        if kind == io::ErrorKind::NotFound {
-            libc::ENOENT
-        } else if kind == io::ErrorKind::StaleNetworkFileHandle {
-            libc::ESTALE
-        } else if kind == io::ErrorKind::Unsupported {
-            libc::EOPNOTSUPP
-        } else if kind == io::ErrorKind::PermissionDenied {
-            libc::EACCES
-        } else {
-            libc::EIO
-        }
-    })
+    let numbered = error.raw_os_error();
+    numbered.map(|errno| if (1..4096).contains(&errno) { errno } else { libc::EIO }).unwrap_or_else(
+        || {
+            let kind = error.kind();
+            if kind == io::ErrorKind::NotFound {
+                libc::ENOENT
+            } else if kind == io::ErrorKind::StaleNetworkFileHandle {
+                libc::ESTALE
+            } else if kind == io::ErrorKind::Unsupported {
+                libc::EOPNOTSUPP
+            } else if kind == io::ErrorKind::PermissionDenied {
+                libc::EACCES
+            } else {
+                libc::EIO
+            }
+        },
+    )
 }
 
 /// When a worker leaves by itself.
@@ -236,6 +250,22 @@ impl Pace {
     }
 }
 
+/// A worker among the staff, until it is dropped, also by unwinding: nobody relies on one that is gone.
+struct Working<'p>(&'p Staff, ProcessSlot);
+
+impl<'p> Working<'p> {
+    fn begin(staff: &'p Staff, slot: ProcessSlot) -> Self {
+        staff.begin(slot);
+        Self(staff, slot)
+    }
+}
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        self.0.end(self.1);
+    }
+}
+
 /// How often a worker looks whether it leaves work behind.
 const IOS_PER_LOOK: u64 = 16;
 
@@ -262,7 +292,7 @@ impl Process<'_> {
         let Some(staff) = pool.staff() else { return Err(UseError::from(Error::NoWorkers).into()) };
         let executor = RefCell::new(Executor::new(pool));
         let (pace, left) = (Pace::default(), Cell::new(Left::Asked));
-        staff.begin(slot);
+        let working = Working::begin(staff, slot);
         let worked = context.work(
             &mut |id, request| {
                 if pace.begin() && staff.doorbell.sleepers() == 0 && pool.has_waiting_work() {
@@ -286,8 +316,80 @@ impl Process<'_> {
                 leaves
             },
         );
-        staff.end(slot);
+        drop(working);
         worked.map_err(UseError::from)?;
         Ok(left.get())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::method::Method;
+    use crate::pool::Pool;
+    use crate::registry::Registry;
+    use crate::target::Target;
+    use std::fmt;
+    use std::mem::ManuallyDrop;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Arc;
+
+    /// Panics the first time that it is re-opened; from then on it is an endless file.
+    #[derive(Default)]
+    struct Panics(AtomicBool);
+
+    impl Target for Panics {
+        fn name(&self) -> &'static str {
+            "panics"
+        }
+
+        fn describe(&self, _: [u64; 3], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a target")
+        }
+
+        fn reopen(&self, _: [u64; 3]) -> io::Result<OwnedFd> {
+            assert!(self.0.swap(true, Ordering::Relaxed), "the first time");
+            Ok(std::fs::File::open("/dev/zero")?.into())
+        }
+    }
+
+    #[test]
+    fn b7_a_panic_of_a_target_is_kept_in_where_a_waiter_stands_in_for_workers() {
+        let kind = TargetId(7);
+        let registry = Registry::new().target(kind, Arc::new(Panics::default())).unwrap();
+        let settings = Pool::builder().method(Method::Worker).processes(2).frames(2);
+        let pool = settings.registry(registry).create().unwrap();
+        let worker = pool.attach().unwrap();
+        // A failure must not wait for what nobody executes.
+        let mut me = ManuallyDrop::new(pool.attach().unwrap());
+        let null = std::fs::File::open("/dev/null").unwrap();
+        let file = me.target(kind, [0; 3], null).unwrap();
+        for went in [Err(Some(libc::EIO)), Ok(8192)] {
+            // A worker that is counted and has died.
+            pool.inner().staff().unwrap().begin(worker.slot());
+            let frame = me.frame().unwrap();
+            let mut scope = me.scope();
+            let pending = scope.acquire().unwrap().read(&file, frame, 0).unwrap();
+            pool.inner().staff().unwrap().end(worker.slot());
+            let waited = catch_unwind(AssertUnwindSafe(|| scope.wait(pending.wait_ref())));
+            assert!(waited.is_ok(), "it is the waiter that has panicked");
+            let bytes = scope.finish(pending).unwrap().outcome.bytes();
+            assert_eq!(bytes.map_err(|error| error.errno()), went);
+        }
+        ManuallyDrop::into_inner(me).detach().unwrap();
+    }
+
+    #[test]
+    fn a_worker_that_panics_is_not_counted_any_more() {
+        let pool = Pool::builder().method(Method::Worker).processes(2).create().unwrap();
+        let staff = pool.inner().staff().unwrap();
+        let slot = ProcessSlot::new(1).unwrap();
+        let worked = catch_unwind(AssertUnwindSafe(|| {
+            let _working = Working::begin(staff, slot);
+            assert_eq!(staff.alive(), 1);
+            std::panic::resume_unwind(Box::new(()));
+        }));
+        assert!(worked.is_err());
+        assert_eq!((staff.alive(), staff.working().count()), (0, 0));
     }
 }
