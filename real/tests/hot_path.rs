@@ -92,8 +92,9 @@ fn a_warm_loop_makes_no_system_call_but_the_io_and_allocates_nothing() {
 }
 
 #[test]
-fn a_warm_loop_with_a_ring_makes_no_system_call_but_enter_and_allocates_nothing() {
-    let name = "a_warm_loop_with_a_ring_makes_no_system_call_but_enter_and_allocates_nothing";
+fn a_warm_loop_with_a_ring_calls_the_system_to_submit_and_to_sleep_and_allocates_nothing() {
+    let name =
+        "a_warm_loop_with_a_ring_calls_the_system_to_submit_and_to_sleep_and_allocates_nothing";
     if has_rings()
         && let Some(output) = in_child(name, Method::IoUring, Extra::Nothing)
     {
@@ -186,7 +187,8 @@ fn child(method: Method, extra: Extra) -> ! {
 fn filter(method: Method) -> BpfProgram {
     let in_place: &[i64] =
         &[libc::SYS_pread64, libc::SYS_preadv, libc::SYS_pwrite64, libc::SYS_pwritev];
-    let io = if method == Method::IoUring { &[libc::SYS_io_uring_enter] } else { in_place };
+    let ring: &[i64] = &[libc::SYS_io_uring_enter, libc::SYS_ppoll];
+    let io = if method == Method::IoUring { ring } else { in_place };
     let report = [libc::SYS_write, libc::SYS_exit_group];
     let rules = io.iter().copied().chain(report).map(|call| (call, Vec::new())).collect();
     let machine = std::env::consts::ARCH.try_into().expect("a machine that seccompiler knows");

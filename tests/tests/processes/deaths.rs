@@ -79,15 +79,10 @@ fn halted_at(world: &World, victim: &mut Attached, turn: &str, command: &str) ->
     format!("{:032x}", u128::from_be_bytes(reference.to_bytes()))
 }
 
-/// Halts a process in the shared completion callback of a read of its own: in place, or when it takes the
-/// completion out of its ring.
+/// Halts a process in the shared completion callback of a read of its own, which it runs before the start of
+/// the read returns: it executes the read in place, or takes its completion out of its ring.
 #[track_caller]
 fn halted_in_completion(world: &World, victim: &mut Attached) -> String {
-    if handfast_tests::method() == handfast::Method::IoUring {
-        let reference = victim.read("halt");
-        assert_eq!(halted_at(world, victim, "shared", "finish"), reference);
-        return reference;
-    }
     halted_at(world, victim, "shared", "read 0 halt")
 }
 
