@@ -95,6 +95,10 @@ pub const ALL: &[Rule] = &[
         "c-callbacks",
         "shared callbacks run after CompleteIo is won, last registered first, once",
     ),
+    rule(
+        "c-at-once",
+        "without callbacks one exchange, which keeps its generation, completes and publishes",
+    ),
     rule("c-outcome-first", "the packed result is stored before Publish"),
     rule("c-publish-last", "Publish is the completer's last write to the handle but the wake-up"),
     rule("c-wake", "whoever publishes over WAITERS wakes everybody, afterwards"),

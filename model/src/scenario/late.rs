@@ -44,7 +44,7 @@ impl Scenario for EarlyPoll {
     }
 }
 
-/// RC15, RC16: a completion that comes again.
+/// RC15, RC16: a completion that comes again, of an IO with callbacks or without.
 #[derive(Debug)]
 pub struct LateCompletion;
 
@@ -52,6 +52,7 @@ impl Scenario for LateCompletion {
     const NAME: &'static str = "late_completion";
     const COVERS: &'static [&'static str] = &["RC3", "RC15", "RC16", "S1", "S8", "S23", "L3"];
     const REACHED: &'static [&'static str] = &["dropped"];
+    const VARIANTS: usize = 2;
     type World<R: Runtime> = World<R>;
 
     fn world<R: Runtime>() -> World<R> {
@@ -60,6 +61,7 @@ impl Scenario for LateCompletion {
 
     fn run<R: Runtime>(world: &Arc<World<R>>) {
         let mut issuer = world.issuer(slot(0), How::HandedOver);
+        let callbacks = R::choose(2) == 0;
         let completer = world.spawn(Actor::new("completer", 1), 0, |world| {
             let context = world.context(slot(1));
             for (generation, late) in [(1, None), (2, Some(io(0, 1)))] {
@@ -75,7 +77,7 @@ impl Scenario for LateCompletion {
         });
         for generation in [1, 2] {
             let handle = issuer.acquire(0).expect("L1: a handle becomes free");
-            world::start(&mut issuer, handle, true);
+            world::start(&mut issuer, handle, callbacks);
             if generation == 1 {
                 issuer.finish(handle).expect("it was started");
             }

@@ -3,8 +3,8 @@
 //! | scenario | the IO |
 //! |---|---|
 //! | [`Busy`] | completes in the ring, and its issuer is busy until the task has gone on |
-//! | [`Elsewhere`] | is completed by another process |
-//! | [`BesideAWaiter`] | the same, and a waiter has set WAITERS before |
+//! | [`Elsewhere`] | is completed by another process, with callbacks |
+//! | [`BesideAWaiter`] | the same without callbacks, and a waiter has set WAITERS before |
 //! | [`AtTheEnd`] | is over, and the reaper dismissed, while the task asks for it |
 //! | [`InPlace`] | is staged or only handed out when the task asks: then it runs in place, or is given back |
 //! | [`IssuerPolls`] | completes in the ring, where the reaper sleeps for another one: the issuer takes it out |
@@ -84,7 +84,7 @@ fn elsewhere<R: Runtime>(world: &Arc<World<R>>, beside: Beside) {
     let reaper = reaper(world);
     let mut issuer = world.issuer(slot(OWNER), How::HandedOver);
     let handle = issuer.acquire(0).expect("a handle is free");
-    issuer.start(handle, &world::request(io(0, 1), false), &[]).expect("it is handed out");
+    world::start(&mut issuer, handle, beside == Beside::Nothing);
     let task = task(world, 0);
     if beside == Beside::Waiter {
         let waited = world.context(slot(1)).wait(reference(io(0, 1)), Some(0));
