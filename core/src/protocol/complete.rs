@@ -77,11 +77,11 @@ impl<'a, E: Embed> Context<'a, E> {
     ) -> Result<bool, Error> {
         let at = self.at(io.0)?;
         let word = at.load(Site::CompleteLook);
-        if !at.handle.has_callbacks() {
-            return Ok(self.complete_at_once((at, io.1), word, raw, role));
-        }
         if crate::state::step(word, Event::CompleteIo, role).is_err() || word.generation() != io.1 {
             return Ok(false);
+        }
+        if !at.handle.has_callbacks() {
+            return Ok(self.complete_at_once((at, io.1), word, raw, role));
         }
         let (machine, first) = Completer::complete(raw);
         Ok(self.run_completion(Job { at, generation: io.1, role, raw, word }, machine, first))
