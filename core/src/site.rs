@@ -85,19 +85,19 @@ sites! {
     ReleaseHandle: Update AcqRel, partner "WaitLook, CheckLook (recycled); AddWaiter";
     /// HANDED_OUT → DEFINED, or at once to STAGED where no stage callback wants to see the state in
     /// between. Publishes the request to viewers, executors and recoverers.
-    Define: Update Release, partner "ViewLook, Claim, CompleteLook, RecoverLook";
+    Define: Update Release, partner "ViewLook, CompleteLook, RecoverLook";
     /// DEFINED → STAGED. Publishes what the stage callbacks did to the executor, and to a recoverer: if the
     /// issuer dies before Submit, the recoverer runs the shared callbacks of an IO that was staged.
-    Stage: Update Release, partner "Claim, CompleteLook, RecoverLook";
+    Stage: Update Release, partner "CompleteLook, RecoverLook";
     /// DEFINED or STAGED → COMPLETED_IO. Publishes the raw result to whoever takes over.
     Abandon: Update Release, partner "RecoverLook";
     /// STAGED → SUBMITTED. Relaxed: the request and what stage callbacks did were published by Define and
     /// Stage, whose release sequence it continues; the issuer writes nothing of the IO in between.
     Submit: Update Relaxed, partner "none";
     /// HANDED_OUT → SUBMITTED in one step. Publishes the request to executors and viewers.
-    Start: Update Release, partner "Claim, CompleteLook, ViewLook";
-    /// A worker's claim. Acquires the request.
-    Claim: Update Acquire, partner "Define, Stage, Start";
+    Start: Update Release, partner "CompleteLook, ViewLook";
+    /// A worker's claim. Relaxed: CompleteLook has acquired the request.
+    Claim: Update Relaxed, partner "none";
     /// Takes back a dead claimer's claim. Relaxed: the hint bit set before it is announced by the
     /// doorbell, and the release sequence of Stage or Start goes on.
     Unclaim: Update Relaxed, partner "none";
@@ -105,7 +105,7 @@ sites! {
     /// issuer's FieldsFence does not order another thread's stores. Whoever sees the result of a
     /// generation while peeking for the one before also sees the new word at the second look (S9).
     OutcomeFence: Fence Release, partner "ViewFence";
-    /// A completer's look at the word that it is about to change. Acquires the request, where there was no claim.
+    /// A look at the word by who is about to claim or to complete the IO. Acquires the request.
     CompleteLook: Load Acquire, partner "Define, Stage, Start";
     /// SUBMITTED → COMPLETED_IO. Publishes the raw result to whoever takes over.
     CompleteIo: Update Release, partner "RecoverLook";
