@@ -169,12 +169,13 @@ RUnlock(a) ==
 ALock(a) ==
     /\ LockIsFree(a)
     /\ lock' = [lock EXCEPT ![a] = a]
-    /\ Put(a, <<Recover(a, "r_slot", FALSE), [pc |-> "a_active"]>>)
+    /\ Put(a, (IF Fault = "attach without recovery" THEN <<>> ELSE <<Recover(a, "r_slot", FALSE)>>)
+              \o <<[pc |-> "a_active"]>>)
     /\ UNCHANGED <<handleVars, workerVars, ringVars, bookVars, slot, dead, killed>>
 
 \* Unfinished: a process would take another slot; here it tries this one again.
 AActive(a) ==
-    /\ IF slot[a] = "free"
+    /\ IF slot[a] = "free" \/ Fault = "attach without recovery"
        THEN slot' = [slot EXCEPT ![a] = "active"] /\ UNCHANGED lock /\ Put(a, <<IssuerStarts>>)
        ELSE lock' = [lock EXCEPT ![a] = Nobody] /\ UNCHANGED slot /\ Put(a, <<[pc |-> "a_lock"]>>)
     /\ UNCHANGED <<handleVars, workerVars, ringVars, bookVars, dead, killed>>

@@ -53,7 +53,9 @@ KClaim(a) ==
         now == word[f.h] IN
     /\ IF now = f.w \/ Fault = "claim by store"
        THEN /\ Write(f.h, Claimed(f.w, Process(a)))
-            /\ Put(a, <<[f EXCEPT !.pc = "k_unhint", !.w = Claimed(f.w, Process(a))]>>)
+            /\ LET claimed == [f EXCEPT !.pc = "k_unhint", !.w = Claimed(f.w, Process(a))] IN
+               Put(a, IF Fault = "hint cleared late"
+                      THEN <<Complete("c_look", f.h, claimed.w, "completer"), claimed>> ELSE <<claimed>>)
        ELSE /\ Put(a, IF CanClaim(now) /\ now.gen = f.w.gen THEN <<[f EXCEPT !.w = now]>> ELSE Lost(a, f))
             /\ UNCHANGED word
     /\ UNCHANGED <<countVars, callbackVars, reference, workerVars, ringVars, bookVars, slotVars>>
@@ -65,7 +67,8 @@ Execute(a, f) ==
 KUnhint(a) ==
     LET f == Top(a) IN
     /\ hints' = hints \ {f.h}
-    /\ Put(a, IF a \in WorkerIds /\ f.announced
+    /\ Put(a, IF Fault = "hint cleared late" THEN <<NewRound(f)>>
+              ELSE IF a \in WorkerIds /\ f.announced
               THEN <<[f EXCEPT !.pc = "k_withdraw", !.then = "execute"]>> ELSE Execute(a, f))
     /\ UNCHANGED <<handleVars, bell, ringVars, bookVars, slotVars>>
 
@@ -118,7 +121,7 @@ KGone(a) ==
 
 DRing(a) ==
     LET n == Min({Top(a).n, bell.sleepers}) IN
-    /\ bell' = [bell EXCEPT !.sleepers = @ - n, !.owed = @ + n]
+    /\ bell' = [bell EXCEPT !.sleepers = @ - n, !.owed = IF Fault = "wake-ups not counted" THEN @ ELSE @ + n]
     /\ Put(a, IF n = 0 THEN <<>> ELSE <<[pc |-> "d_post", n |-> n]>>)
     /\ UNCHANGED <<handleVars, hints, ringVars, bookVars, slotVars>>
 
