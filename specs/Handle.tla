@@ -21,6 +21,7 @@ Init ==
     /\ queue = [p \in IssuerIds |-> <<>>]
     /\ reaping = [p \in IssuerIds |-> Nobody]
     /\ ringBell = [p \in IssuerIds |-> [fresh |-> {}, asleep |-> {}]]
+    /\ lead = [p \in IssuerIds |-> FreeLead]
     /\ staged = [p \in IssuerIds |-> <<>>]
     /\ flight = [p \in IssuerIds |-> <<>>]
     /\ slot = [p \in Processes |-> "active"]
@@ -87,7 +88,15 @@ Step(a) ==
          [] pc = "q_lock" -> QLock(a)
          [] pc = "q_head" -> QHead(a)
          [] pc = "q_advance" -> QAdvance(a)
+         [] pc = "t_take" -> TTake(a)
+         [] pc = "t_enter" -> TEnter(a)
+         [] pc = "t_look" -> TLook(a)
+         [] pc = "t_sleep" -> TSleep(a)
+         [] pc = "t_leave" -> TLeave(a)
+         [] pc = "t_bell" -> TBell(a)
          [] pc = "b_ticket" -> BTicket(a)
+         [] pc = "b_enter" -> BEnter(a)
+         [] pc = "b_give" -> BGive(a)
          [] pc = "b_look" -> BLook(a)
          [] pc = "b_ring" -> BRing(a)
          [] pc = "b_sleep" -> BSleep(a)
@@ -123,6 +132,7 @@ Die(p) ==
     /\ bell' = [bell EXCEPT !.fresh = @ \ mine, !.asleep = @ \ mine]
     /\ ringBell' = [q \in IssuerIds |-> IF q = p THEN [fresh |-> {}, asleep |-> {}] ELSE ringBell[q]]
     /\ reaping' = [q \in IssuerIds |-> IF q = p THEN Nobody ELSE reaping[q]]
+    /\ lead' = [q \in IssuerIds |-> IF q = p THEN FreeLead ELSE lead[q]]
     /\ staged' = [q \in IssuerIds |-> IF q = p THEN <<>> ELSE staged[q]]
     /\ flight' = [q \in IssuerIds |-> IF q = p THEN <<>> ELSE flight[q]]
     /\ lock' = [q \in Processes |-> IF lock[q] = p THEN Nobody ELSE lock[q]]
@@ -263,6 +273,16 @@ L4_SleepersWillBePosted ==
        \/ word[h].gen = Top(a).g /\ IsPending(word[h])
        \/ killed > 0
        \/ \E b \in Actors : Posts(b, h)
+
+\* While the reaper sleeps on its bell and nobody leads, whoever waits for an IO in the ring
+\* has yet to post that bell, or the issuer is about to look at its ring.
+L4_RingIsWatched ==
+    \A p \in IssuerIds : \A h \in Own(p) :
+       Method = "ring" /\ IsAwaited(word[h]) /\ lead[p] = FreeLead
+          /\ At(p + Reaper, "b_asleep") /\ p + Reaper \in ringBell[p].asleep =>
+       \/ \E a \in Actors : \E f \in Frames(a) : f.pc = "w_bell" /\ f.h = h
+       \/ \E f \in Frames(p) : f.pc \in {"s_submit", "s_kernel", "s_tend", "s_bell", "q_lock", "q_head", "q_advance",
+                                         "t_drained", "t_take", "t_enter", "t_look", "t_sleep", "t_leave", "t_bell"}
 
 ---------------------------------------------------------------------------
 (* Safety, in every step.                                                  *)

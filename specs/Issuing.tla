@@ -26,8 +26,8 @@ Publish(h) == reference' = [reference EXCEPT ![h] = word[h].gen]
 Uses(a, f, h) ==
     LET on(pc) == [f EXCEPT !.pc = pc, !.h = h] IN
       (IF Releases THEN {<<on("i_release")>>} ELSE {})
-      \union (IF Callbacks \/ Batches THEN {<<on("i_define")>>} ELSE {})
-      \union (IF ~Callbacks /\ staged[a] = <<>> THEN {Submit(<<h>>) \o <<Free(f)>>} ELSE {})
+      \union (IF Callbacks \/ Batches # "never" THEN {<<on("i_define")>>} ELSE {})
+      \union (IF ~Callbacks /\ Batches # "must" /\ staged[a] = <<>> THEN {Submit(<<h>>) \o <<Free(f)>>} ELSE {})
 
 \* IDLE -> HANDED_OUT.  Nobody else has a reference to this generation: a store.
 HandOut(a, f) ==
@@ -96,8 +96,8 @@ StagedNow(a, f, h) ==
     LET all == Append(staged[a], h) IN
     /\ staged' = [staged EXCEPT ![a] = all]
     /\ UNCHANGED flight
-    /\ \/ Put(a, Submit(all) \o <<Free(f)>>)
-       \/ Batches /\ Put(a, <<Free(f)>>)
+    /\ \/ Batches # "must" /\ Put(a, Submit(all) \o <<Free(f)>>)
+       \/ Batches # "never" /\ Put(a, <<Free(f)>>)
 
 IDefine(a) ==
     LET f == Top(a)
@@ -165,7 +165,7 @@ SKernel(a) ==
     LET f == Top(a) IN
     /\ kernel' = [kernel EXCEPT ![a] = @ \union {<<h, word[h].gen>> : h \in {f.started[n] : n \in 1..Len(f.started)}}]
     /\ Put(a, <<Drain(a, "q_lock")>> \o (IF f.awaited THEN <<[f EXCEPT !.pc = "s_tend"]>> ELSE <<>>))
-    /\ UNCHANGED <<handleVars, workerVars, queue, reaping, ringBell, bookVars, slotVars>>
+    /\ UNCHANGED <<handleVars, workerVars, queue, reaping, ringBell, lead, bookVars, slotVars>>
 
 STend(a) ==
     LET f == Top(a)
@@ -179,7 +179,7 @@ STend(a) ==
 SBell(a) ==
     /\ ringBell' = [ringBell EXCEPT ![a] = [fresh |-> {}, asleep |-> {}]]
     /\ Put(a, <<>>)
-    /\ UNCHANGED <<handleVars, workerVars, kernel, queue, reaping, bookVars, slotVars>>
+    /\ UNCHANGED <<handleVars, workerVars, kernel, queue, reaping, lead, bookVars, slotVars>>
 
 ---------------------------------------------------------------------------
 (* COMPLETED_SHARED -> IDLE, by plain stores: from here on nobody else may *)

@@ -14,7 +14,7 @@ CONSTANTS
     Generations,                \* how often each handle is used
     Method,                     \* "place" | "worker" | "ring": who executes
     Callbacks,                  \* TRUE: stage, shared and local callbacks exist, and may refuse
-    Batches,                    \* TRUE: an issuer may leave IOs staged
+    Batches,                    \* "never" | "may" | "must": whether an issuer leaves IOs staged
     Releases,                   \* TRUE: an issuer may give a handle back unused
     Crosswise,                  \* how often an issuer waits for an IO of another one
     MayLeave,                   \* TRUE: a worker may leave while another one stays
@@ -58,6 +58,7 @@ VARIABLES
     queue,      \* completions that it has left
     reaping,    \* who holds the reap lock, or Nobody
     ringBell,   \* [fresh, asleep]: the slot's bell, on which the reaper sleeps
+    lead,       \* [by, want]: who may sleep in the ring, whether somebody else wants more of it
     \* Each issuer's private lists (Rust: decide/book.rs).
     staged, flight,
     \* Slots (Rust: protocol/end.rs, platform::SlotLocks).
@@ -72,7 +73,7 @@ callbackVars == <<outcome, runs>>
 countVars == <<fresh, asleep>>
 handleVars == <<word, fresh, asleep, outcome, reference, runs>>
 workerVars == <<hints, bell>>
-ringVars == <<kernel, queue, reaping, ringBell>>
+ringVars == <<kernel, queue, reaping, ringBell, lead>>
 bookVars == <<staged, flight>>
 slotVars == <<slot, lock, dead, killed>>
 vars == <<handleVars, workerVars, ringVars, bookVars, slotVars, stack>>
@@ -114,9 +115,13 @@ LockIsFree(p) ==
 ---------------------------------------------------------------------------
 (* The frames that one module makes for another.                           *)
 
+ReaperStarts == [pc |-> "b_ticket", h |-> 0, leading |-> FALSE]
 IssuerStarts == [pc |-> "i_free", h |-> 0, at |-> 0, left |-> Crosswise]
 
 WaitFor(h, g) == [pc |-> "w_read", h |-> h, g |-> g, w |-> NewWord, ticketed |-> FALSE]
+
+\* A wait that begins again, with the first look.
+Again(f) == [f EXCEPT !.pc = "w_read", !.w = NewWord, !.ticketed = FALSE]
 
 \* pc is the entry: "c_look" with a result, "c_abandon" without one, "c_takeover" for the dead.
 Complete(pc, h, w, role) == [pc |-> pc, h |-> h, g |-> w.gen, w |-> w, role |-> role]
@@ -131,7 +136,14 @@ Submit(todo) ==
 Ring(n) == [pc |-> "d_ring", n |-> n]
 RingAll == [pc |-> "d_all", n |-> 0]
 
-Drain(p, pc) == [pc |-> pc, p |-> p]
+Drain(p, pc) == [pc |-> pc, p |-> p, any |-> FALSE]
+
+\* An issuer's turn at its ring, before it sleeps on an own IO: it begins with a drain.
+\* The frame below is what the wait does next, should somebody else lead.
+Turn(p, h, g, announced, below) ==
+    <<Drain(p, "q_lock"),
+      [pc |-> "t_drained", p |-> p, h |-> h, g |-> g, announced |-> announced, stage |-> "outside"],
+      below>>
 
 Recover(p, pc, onlyStep1) ==
     [pc |-> pc, p |-> p, h |-> 1, w |-> NewWord, only |-> onlyStep1,

@@ -176,7 +176,11 @@ ALock(a) ==
 \* Unfinished: a process would take another slot; here it tries this one again.
 AActive(a) ==
     /\ IF slot[a] = "free" \/ Fault = "attach without recovery"
-       THEN slot' = [slot EXCEPT ![a] = "active"] /\ UNCHANGED lock /\ Put(a, <<IssuerStarts>>)
+       THEN /\ slot' = [slot EXCEPT ![a] = "active"]
+            /\ UNCHANGED lock
+            /\ stack' = [b \in Actors |-> CASE b = a -> <<IssuerStarts>>
+                                           [] b # a /\ Process(b) = a -> <<ReaperStarts>>
+                                           [] OTHER -> stack[b]]
        ELSE lock' = [lock EXCEPT ![a] = Nobody] /\ UNCHANGED slot /\ Put(a, <<[pc |-> "a_lock"]>>)
     /\ UNCHANGED <<handleVars, workerVars, ringVars, bookVars, dead, killed>>
 =============================================================================

@@ -14,16 +14,20 @@
 (***************************************************************************)
 EXTENDS Pool
 
-Again(f) == [f EXCEPT !.pc = "w_read", !.w = NewWord, !.ticketed = FALSE]
+\* Before any sleep an issuer submits what it has staged (L3).
+HasStaged(a) == a \in IssuerIds /\ staged[a] # <<>> /\ Fault # "sleep with IO staged"
 
-\* Before any sleep an issuer submits what it has staged (L3), and whoever waits
-\* for a ring posts its bell, so that the reaper looks after it (L4).
+\* Before it sleeps on an IO in a ring, the ring's own issuer takes a turn at it; everybody else
+\* posts the slot's bell, so that the reaper looks after it (L4).
+InRing(w) == Method = "ring" /\ w.state = "SUBMITTED"
+
 BeforeSleep(a, f, w) ==
-    CASE a \in IssuerIds /\ staged[a] # <<>> /\ Fault # "sleep with IO staged" ->
-            Submit(staged[a]) \o <<Again(f)>>
-      [] Method = "ring" /\ w.state = "SUBMITTED" /\ Fault # "bell not posted" ->
-            <<[f EXCEPT !.pc = "w_bell", !.w = w]>>
-      [] OTHER -> <<[f EXCEPT !.pc = "w_sleep", !.w = w]>>
+    LET next == [f EXCEPT !.pc = "w_sleep", !.w = w] IN
+    CASE HasStaged(a) -> Submit(staged[a]) \o <<Again(f)>>
+      [] ~HasStaged(a) /\ InRing(w) /\ Owner(f.h) = a -> Turn(a, f.h, f.g, TRUE, next)
+      [] ~HasStaged(a) /\ InRing(w) /\ Owner(f.h) # a /\ Fault # "bell not posted" ->
+            <<[next EXCEPT !.pc = "w_bell"]>>
+      [] OTHER -> <<next>>
 
 \* The look.  Nothing but an older reference is recycled, and nothing but COMPLETED_SHARED
 \* or later is over; S6 and S11 say that the rest of the table is never needed.
@@ -34,6 +38,10 @@ WRead(a) ==
                Put(a, <<>>) /\ fresh' = [fresh EXCEPT ![f.h] = @ \ {a}]
          [] w.state = "STAGED" /\ Owner(f.h) = a ->
                Put(a, Submit(staged[a]) \o <<Again(f)>>) /\ UNCHANGED fresh
+         [] ~f.ticketed /\ InRing(w) /\ Owner(f.h) = a ->
+               /\ Put(a, IF HasStaged(a) THEN Submit(staged[a]) \o <<Again(f)>>
+                         ELSE Turn(a, f.h, f.g, FALSE, [f EXCEPT !.pc = "w_ticket"]))
+               /\ UNCHANGED fresh
          [] ~f.ticketed /\ Fault # "ticket after the last look" ->
                Put(a, <<[f EXCEPT !.pc = "w_ticket"]>>) /\ UNCHANGED fresh
          [] w.waiters \/ Fault = "no announcement" ->
@@ -65,7 +73,7 @@ WBell(a) ==
         p == Owner(f.h) IN
     /\ ringBell' = [ringBell EXCEPT ![p] = [fresh |-> {}, asleep |-> {}]]
     /\ Put(a, <<[f EXCEPT !.pc = "w_sleep"]>>)
-    /\ UNCHANGED <<handleVars, workerVars, kernel, queue, reaping, bookVars, slotVars>>
+    /\ UNCHANGED <<handleVars, workerVars, kernel, queue, reaping, lead, bookVars, slotVars>>
 
 \* Compare and block, in one step as the kernel's futex does.
 WSleep(a) ==
@@ -116,8 +124,11 @@ PWork(a) ==
 (* A process that does nothing but wait, once, for the newest IO that it   *)
 (* has heard of.                                                           *)
 
+Heard == {h \in Handles : reference[h] > 0}
+HeardOfLast == {h \in Handles : reference[h] > 0 /\ h = Issuers * HandlesEach}   \* instead of Heard, where a size is too large
+
 VStart(a) ==
-    /\ \/ \E h \in Handles : reference[h] > 0 /\ Put(a, <<WaitFor(h, reference[h])>>)
+    /\ \/ \E h \in Heard : Put(a, <<WaitFor(h, reference[h])>>)
        \/ (\A p \in IssuerIds : stack[p] = <<>>) /\ Put(a, <<>>)
     /\ OnlyLooks
 =============================================================================
