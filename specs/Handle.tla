@@ -171,6 +171,14 @@ Spec ==
     /\ \A a \in Actors : WF_vars(Step(a))
     /\ \A p \in IssuerIds : WF_vars(KernelFinishes(p)) /\ WF_vars(Newcome(p))
 
+\* The same, but an issuer that is in no call may be busy with its own affairs for ever (L2).
+Busy(a) == a \in IssuerIds /\ At(a, "i_free")
+SpecBusy ==
+    /\ Init
+    /\ [][Next]_vars
+    /\ \A a \in Actors : WF_vars(~Busy(a) /\ Step(a))
+    /\ \A p \in IssuerIds : WF_vars(KernelFinishes(p)) /\ WF_vars(Newcome(p))
+
 ---------------------------------------------------------------------------
 (* Safety, in every state.  The numbers are those of the code and its      *)
 (* tests.                                                                  *)
@@ -308,6 +316,9 @@ L3_StagedIsSubmitted == \A h \in Handles : word[h].state = "STAGED" ~> word[h].s
 
 Waiting(a) == \E f \in Frames(a) : f.pc \in {"w_read", "w_ticket", "w_announce", "w_bell", "w_sleep", "w_asleep"}
 L4_WaitReturns == \A a \in Processes : Waiting(a) ~> ~Waiting(a)
+
+\* The same for those who issue nothing: whatever the issuer does once the IO is SUBMITTED.
+L4_OthersReturn == \A a \in WaiterIds : Waiting(a) ~> ~Waiting(a)
 
 \* What a worker should look at is claimed by somebody, or over.
 L5_WorkIsClaimed == \A h \in Handles : (h \in hints /\ CanClaim(word[h])) ~> ~CanClaim(word[h])

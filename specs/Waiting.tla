@@ -34,20 +34,15 @@ BeforeSleep(a, f, w) ==
 WRead(a) ==
     LET f == Top(a)
         w == word[f.h] IN
-    /\ CASE w.gen > f.g \/ IsOver(w) ->
-               Put(a, <<>>) /\ fresh' = [fresh EXCEPT ![f.h] = @ \ {a}]
-         [] w.state = "STAGED" /\ Owner(f.h) = a ->
-               Put(a, Submit(staged[a]) \o <<Again(f)>>) /\ UNCHANGED fresh
-         [] ~f.ticketed /\ InRing(w) /\ Owner(f.h) = a ->
-               /\ Put(a, IF HasStaged(a) THEN Submit(staged[a]) \o <<Again(f)>>
-                         ELSE Turn(a, f.h, f.g, FALSE, [f EXCEPT !.pc = "w_ticket"]))
-               /\ UNCHANGED fresh
-         [] ~f.ticketed /\ Fault # "ticket after the last look" ->
-               Put(a, <<[f EXCEPT !.pc = "w_ticket"]>>) /\ UNCHANGED fresh
-         [] w.waiters \/ Fault = "no announcement" ->
-               Put(a, BeforeSleep(a, f, w)) /\ UNCHANGED fresh
-         [] OTHER ->
-               Put(a, <<[f EXCEPT !.pc = "w_announce", !.w = w]>>) /\ UNCHANGED fresh
+    /\ fresh' = IF w.gen > f.g \/ IsOver(w) THEN [fresh EXCEPT ![f.h] = @ \ {a}] ELSE fresh
+    /\ Put(a, IF w.gen > f.g \/ IsOver(w) THEN <<>>
+              ELSE IF w.state = "STAGED" /\ Owner(f.h) = a THEN Submit(staged[a]) \o <<Again(f)>>
+              ELSE IF ~f.ticketed /\ InRing(w) /\ Owner(f.h) = a THEN
+                  IF HasStaged(a) THEN Submit(staged[a]) \o <<Again(f)>>
+                  ELSE Turn(a, f.h, f.g, FALSE, [f EXCEPT !.pc = "w_ticket"])
+              ELSE IF ~f.ticketed /\ Fault # "ticket after the last look" THEN <<[f EXCEPT !.pc = "w_ticket"]>>
+              ELSE IF w.waiters \/ Fault = "no announcement" THEN BeforeSleep(a, f, w)
+              ELSE <<[f EXCEPT !.pc = "w_announce", !.w = w]>>)
     /\ UNCHANGED <<word, asleep, callbackVars, reference, workerVars, ringVars, bookVars, slotVars>>
 
 WTicket(a) ==
