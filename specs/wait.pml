@@ -3,13 +3,13 @@
  * Completing.tla say about lost wake-ups, in another language, with another checker.
  *
  * One handle, used GENERATIONS times.  The completer of each use publishes and, if it saw WAITERS, posts;
- * the issuer reclaims.  Each of SLEEPERS processes waits once, for the generation that it finds.  No slice of a sleep is ever over here: nobody
- * dies, so no wake-up may depend on that.
+ * the issuer reclaims.  Each of SLEEPERS processes waits once, for the generation that it finds.  No slice
+ * of a sleep is ever over here: nobody dies, so no wake-up may depend on that.
  *
  * Rust: core/src/decide/waiter.rs and completer.rs; the event count is platform::EventCount.
  * PostgreSQL: pgaio_io_wait, pgaio_io_process_completion, ConditionVariablePrepareToSleep and Broadcast.
  *
- * Checked: no deadlock, and under weak fairness (pan -f) everybody ends: `ltl ends`.
+ * Checked under weak fairness (pan -f): everybody ends, so there is no deadlock either.
  *
  *     spin -a wait.pml && cc -O2 -DNFAIR=6 -o pan pan.c && ./pan -a -f -m100000
  *
